@@ -1,0 +1,72 @@
+"""Every error AniMoE raises on purpose.
+
+AniMoEError
+├── InvalidRequest          a caller's value is wrong; the text names the field, the value and the remedy
+│   ├── ShapeError          an array has the wrong shape
+│   └── IncompatibleSkeleton  a rig cannot be driven (no legs, no head, NaN rest pose)
+├── FileError               a motion file cannot be read; carries the path and the place in it
+├── NotFound                a named thing (rig, emotion, bundle, scenario) does not exist
+├── BundleError             a bundle on disk is missing, damaged or of another format version
+├── Overloaded              the server is full; try again later
+└── FailedPrecondition      the call came in the wrong order (a live session must begin with `start`)
+
+`reason` is the stable, machine-readable name that clients may switch on (google.rpc.ErrorInfo.reason).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+class AniMoEError(Exception):
+    """Base of the hierarchy; `str(error)` is a sentence for people."""
+
+    reason = "INTERNAL"
+
+
+class InvalidRequest(AniMoEError):
+    reason = "INVALID_REQUEST"
+
+
+class ShapeError(InvalidRequest):
+    reason = "INVALID_SHAPE"
+
+
+class IncompatibleSkeleton(InvalidRequest):
+    reason = "INCOMPATIBLE_SKELETON"
+
+
+class NotFound(AniMoEError):
+    reason = "NOT_FOUND"
+
+
+class BundleError(AniMoEError):
+    reason = "BAD_BUNDLE"
+
+
+class Overloaded(AniMoEError):
+    reason = "OVERLOADED"
+
+
+class FailedPrecondition(AniMoEError):
+    reason = "FAILED_PRECONDITION"
+
+
+class FileError(AniMoEError):
+    """A motion file that cannot be used.
+
+    Args:
+        path: the file.
+        problem: what is wrong, as a clause.
+        place: where in the file ("line 133", "accessor 12"), empty when it concerns the whole.
+        remedy: what the user can do, as a sentence; may be empty.
+    """
+
+    reason = "BAD_FILE"
+
+    def __init__(self, path: str | Path, problem: str, *, place: str = "", remedy: str = "") -> None:
+        where = f"{path}, {place}" if place else f"{path}"
+        super().__init__(f"{where}: {problem}." + (f" {remedy}" if remedy else ""))
+        self.path = Path(path)
+        self.problem = problem
+        self.place = place
