@@ -1,0 +1,76 @@
+"""Emotion as a control: weights over categories times an intensity, constant or changing over time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from animoe.errors import InvalidRequest, NotFound
+from animoe.rig.rotations import Array
+
+EMOTIONS: tuple[str, ...] = ("neutral", "happy", "sad", "angry", "proud", "fearful", "tired", "excited")
+MAX_INTENSITY = 2.0
+
+
+@dataclass(frozen=True)
+class EmotionKey:
+    """One key of a curve.
+
+    Attributes:
+        time_s: seconds from the start of the motion, >= 0.
+        weights: category -> weight >= 0; they are normalised to sum 1. Empty means neutral.
+        intensity: 0 (neutral) to 2 (twice what actors did); 1 is as acted.
+    """
+
+    time_s: float
+    weights: Mapping[str, float]
+    intensity: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not (np.isfinite(self.time_s) and self.time_s >= 0):
+            raise InvalidRequest(f"emotion key time must be 0 seconds or later, got {self.time_s}")
+        if not (np.isfinite(self.intensity) and 0 <= self.intensity <= MAX_INTENSITY):
+            raise InvalidRequest(f"emotion intensity must be between 0 and {MAX_INTENSITY:g}, got {self.intensity}")
+        for name, weight in self.weights.items():
+            if name not in EMOTIONS:
+                raise NotFound(f"unknown emotion {name!r}; choose from {', '.join(EMOTIONS)}")
+            if not (np.isfinite(weight) and weight >= 0):
+                raise InvalidRequest(f"weight of emotion {name!r} must be 0 or more, got {weight}")
+
+    @property
+    def vector(self) -> Array:
+        """(E,) float32: normalised weights times intensity, in the order of EMOTIONS."""
+        row = np.array([self.weights.get(name, 0.0) for name in EMOTIONS], dtype=np.float32)
+        total = row.sum()
+        if total <= 0:
+            return np.zeros(len(EMOTIONS), dtype=np.float32)
+        scaled: Array = row / total * np.float32(self.intensity)
+        return scaled
+
+
+@dataclass(frozen=True)
+class EmotionCurve:
+    """Keys sorted by time; linear between keys, held before the first and after the last."""
+
+    keys: tuple[EmotionKey, ...]
+
+    def __post_init__(self) -> None:
+        if not self.keys:
+            raise InvalidRequest("an emotion curve needs at least one key; leave the emotion out to infer it from the text")
+        times = [key.time_s for key in self.keys]
+        if times != sorted(times):
+            raise InvalidRequest("emotion keys must be sorted by time")
+
+    @classmethod
+    def constant(cls, name: str, intensity: float = 1.0) -> EmotionCurve:
+        """One emotion for the whole motion."""
+        return cls((EmotionKey(0.0, {name: 1.0}, intensity),))
+
+    def sample(self, times_s: Sequence[float] | Array) -> Array:
+        """(N, E) float32 emotion vectors at (N,) seconds from the start."""
+        at = np.asarray(times_s, dtype=np.float64)
+        times = [key.time_s for key in self.keys]
+        rows = np.stack([key.vector for key in self.keys])
+        return np.stack([np.interp(at, times, column) for column in rows.T], axis=-1).astype(np.float32)
