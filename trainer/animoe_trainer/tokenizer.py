@@ -1,0 +1,193 @@
+"""Stage 1: trains the motion tokenizer on the train split of all packs (ES-MoE A1; `spec` in the README)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from animoe.errors import BundleError
+from animoe.models import kinematics
+from animoe.models.tokenizer import FRAMES_PER_TOKEN, Tokenizer, TokenizerConfig
+from animoe.motion import features as layout
+from animoe.motion.contacts import CONTACT_INDICES
+from animoe.rig.canonical import FRAME_RATE_HZ
+from animoe.rig.rotations import Array
+from animoe_trainer.corpus import Corpus, Item
+from animoe_trainer.loop import LoopConfig, Losses, run_loop
+
+CROP_FRAMES = (32, 64, 128, 192)
+_MIN_STD = 0.05  # a channel that hardly moves must not be blown up
+
+
+@dataclass(frozen=True)
+class LossWeights:
+    """Weights of the reconstruction terms; positions in metres, velocities in m/s, root in metres and radians."""
+
+    features: float = 1.0
+    rotations: float = 1.0
+    positions: float = 10.0
+    velocity: float = 0.4
+    acceleration: float = 0.008
+    root: float = 2.0
+    slide: float = 0.2
+    contacts: float = 0.5
+
+
+def reconstruction_losses(output: Tensor, target: Tensor, std: Tensor, weights: LossWeights) -> Losses:
+    """Losses of decoded features (B, T, 140) against the truth.
+
+    Velocities and accelerations are differences of joint positions: a decoder that is right on average but trembles
+    is punished (T2M-GPT's "velocity" term compares positions; ours is the real one).
+    """
+    out_positions, out_rotations = kinematics.heading_kinematics(output)
+    with torch.no_grad():
+        true_positions, true_rotations = kinematics.heading_kinematics(target)
+    out_world = kinematics.world_positions(output, out_positions)
+    true_world = kinematics.world_positions(target, true_positions)
+    out_yaw, out_planar = kinematics.integrate_root(output)
+    true_yaw, true_planar = kinematics.integrate_root(target)
+    out_velocity = out_world.diff(dim=1) * FRAME_RATE_HZ
+    true_velocity = true_world.diff(dim=1) * FRAME_RATE_HZ
+    still = target[:, 1:, layout.CONTACTS] * target[:, :-1, layout.CONTACTS]
+    feet = (out_velocity - true_velocity)[..., CONTACT_INDICES, :].norm(dim=-1)
+    error = (output - target) / std
+    terms = {
+        "features": F.smooth_l1_loss(error, torch.zeros_like(error)),
+        "rotations": (out_rotations - true_rotations).abs().mean(),
+        "positions": (out_positions - true_positions).abs().mean(),
+        "velocity": (out_velocity - true_velocity).abs().mean(),
+        "acceleration": ((out_velocity - true_velocity).diff(dim=1) * FRAME_RATE_HZ).abs().mean(),
+        "root": (out_planar - true_planar).abs().mean() + (out_yaw - true_yaw).abs().mean(),
+        "slide": (feet * still).mean(),
+        "contacts": F.mse_loss(output[..., layout.CONTACTS], target[..., layout.CONTACTS]),
+    }
+    total = sum((getattr(weights, name) * value for name, value in terms.items()), torch.zeros(()))
+    return {"total": total, **terms}
+
+
+class CropSampler:
+    """Draws training crops: packs by the square root of their size, lengths mixed, mirror images included."""
+
+    def __init__(self, corpus: Corpus, items: Sequence[Item], frames_per_batch: int, seed: int) -> None:
+        self.corpus, self.frames, self.seed = corpus, frames_per_batch, seed
+        self.items = [item for item in items if item.count >= FRAMES_PER_TOKEN]
+        seconds: dict[str, int] = {}
+        for item in self.items:
+            seconds[item.pack] = seconds.get(item.pack, 0) + item.count
+        self.weights = np.array([item.count / np.sqrt(seconds[item.pack]) for item in self.items])
+
+    def batch(self, step: int) -> Tensor:
+        """(B, T, 203) crops of one length; the same step always gives the same batch."""
+        rng = np.random.default_rng((self.seed, step))
+        length = int(rng.choice(CROP_FRAMES))
+        fits = np.array([item.count >= length for item in self.items])
+        if not fits.any():
+            length = max(item.count for item in self.items) // FRAMES_PER_TOKEN * FRAMES_PER_TOKEN
+            fits = np.array([item.count >= length for item in self.items])
+        weights = np.where(fits, self.weights, 0.0)
+        picks = rng.choice(len(self.items), size=max(1, self.frames // length), p=weights / weights.sum())
+        return torch.from_numpy(np.stack([self._crop(self.items[i], length, rng) for i in picks]))
+
+    def _crop(self, item: Item, length: int, rng: np.random.Generator) -> Array:
+        start = item.start + int(rng.integers(item.count - length + 1))
+        crop: Array = self.corpus.inputs[start : start + length]
+        return crop
+
+
+def train_tokenizer(
+    corpus: Corpus,
+    out: Path,
+    config: TokenizerConfig,
+    loop: LoopConfig,
+    *,
+    frames_per_batch: int = 8192,
+    resume: bool = False,
+    device: str = "cpu",
+) -> Tokenizer:
+    """Trains and saves a tokenizer (`tokenizer.safetensors`, `tokenizer.json`) in `out`."""
+    torch.manual_seed(loop.seed)
+    model = Tokenizer(config).to(device)
+    items = corpus.select("train", mirrored=True)
+    mean, std = _statistics(corpus, items)
+    model.set_statistics(mean.to(device), std.to(device))
+    sampler = CropSampler(corpus, items, frames_per_batch, loop.seed)
+    weights, feature_std = LossWeights(), std[: layout.FEATURE_COUNT].to(device)
+
+    def batch_losses(step: int) -> Losses:
+        inputs = sampler.batch(step).to(device)
+        output, _, commitment = model(inputs)
+        with torch.autocast(device, enabled=False):
+            losses = reconstruction_losses(
+                output.float(), inputs[..., : layout.FEATURE_COUNT], feature_std, weights
+            )
+        losses["total"] = losses["total"] + commitment
+        return losses
+
+    def validate(averaged: nn.Module) -> dict[str, float]:
+        assert isinstance(averaged, Tokenizer)
+        return quick_check(averaged, corpus, corpus.select("val")[:80], device)
+
+    trained = run_loop(model, out, loop, batch_losses, validate, resume=resume, label="tokenizer")
+    assert isinstance(trained, Tokenizer)
+    save_tokenizer(trained, out)
+    return trained
+
+
+def quick_check(model: Tokenizer, corpus: Corpus, items: Sequence[Item], device: str) -> dict[str, float]:
+    """Held-out reconstruction error in millimetres and code usage, for the progress line."""
+    errors, codes = [], []
+    for item in items:
+        inputs = torch.from_numpy(whole_tokens(corpus.frames(item)))[None].to(device)
+        output, used, _ = model(inputs)
+        a = kinematics.heading_kinematics(output.float())[0]
+        b = kinematics.heading_kinematics(inputs[..., : layout.FEATURE_COUNT])[0]
+        errors.append((a - b).norm(dim=-1).mean().item() * 1000)
+        codes.append(used.reshape(-1, used.shape[-1]))
+    merged = torch.cat(codes)
+    usage = np.mean([len(column.unique()) / model.quantiser.codebook_size for column in merged.T])
+    return {"mpjpe_mm": float(np.mean(errors)), "usage": float(usage)} if errors else {}
+
+
+def whole_tokens(inputs: Array) -> Array:
+    """(T, ...) cut to a multiple of four frames."""
+    return inputs[: len(inputs) // FRAMES_PER_TOKEN * FRAMES_PER_TOKEN]
+
+
+def _statistics(corpus: Corpus, items: Sequence[Item]) -> tuple[Tensor, Tensor]:
+    frames = np.concatenate([corpus.frames(item) for item in items])
+    std = np.maximum(frames.std(axis=0), _MIN_STD)
+    std[layout.CONTACTS] = 1.0
+    mean = frames.mean(axis=0)
+    mean[layout.CONTACTS] = 0.0
+    return torch.from_numpy(mean), torch.from_numpy(std)
+
+
+def save_tokenizer(model: Tokenizer, folder: Path) -> None:
+    """Writes weights (safetensors, no pickle) and config."""
+    save_file({k: v.contiguous() for k, v in model.state_dict().items()}, folder / "tokenizer.safetensors")
+    (folder / "tokenizer.json").write_text(json.dumps(asdict(model.config), indent=1) + "\n")
+
+
+def load_tokenizer(folder: Path) -> Tokenizer:
+    """Reads what `save_tokenizer` wrote.
+
+    Raises:
+        BundleError: files missing or damaged.
+    """
+    try:
+        raw = json.loads((folder / "tokenizer.json").read_text())
+        config = TokenizerConfig(**{k: tuple(v) if isinstance(v, list) else v for k, v in raw.items()})
+        model = Tokenizer(config)
+        state = {k: v.float() if v.is_floating_point() else v for k, v in load_file(folder / "tokenizer.safetensors").items()}
+        model.load_state_dict(state)
+    except (OSError, ValueError, TypeError, RuntimeError, KeyError) as error:
+        raise BundleError(f"no usable tokenizer in {folder}: {error}") from error
+    return model.eval()
