@@ -1,0 +1,57 @@
+"""Quaternion products as one matrix product each: what the per-frame path of the solver is made of.
+
+A product of small arrays in numpy costs its calls, not its arithmetic. With the outer product of two quaternions
+flattened to 16 numbers, every bilinear map of them (a product, a rotated constant vector) is one matmul.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from animoe.rig.rotations import Array, inverse, multiply
+
+_BASIS = np.eye(4)
+_HAMILTON: Array = np.stack([multiply(_BASIS[i], _BASIS[j]) for i in range(4) for j in range(4)])  # (16, 4)
+
+
+def fast_multiply(a: Array, b: Array) -> Array:
+    """Hamilton product of (..., 4) arrays of one shape, float64."""
+    product: Array = _outer(a, b) @ _HAMILTON
+    return product
+
+
+def squares(q: Array) -> Array:
+    """(..., 4) -> (..., 16): what `rotated_constant` matrices multiply."""
+    return _outer(q, q)
+
+
+def rotated_constant(v: Array) -> Array:
+    """(16, 3) matrix K for a constant vector v (3,): squares(q) @ K = v rotated by q."""
+    pure = np.append(v, 0.0)
+    rows = [multiply(multiply(_BASIS[i], pure), inverse(_BASIS[j]))[:3] for i in range(4) for j in range(4)]
+    return np.stack(rows)
+
+
+def left_matrix(q: Array) -> Array:
+    """(4, 4) L with L @ p = q * p."""
+    return np.stack([multiply(q, _BASIS[i]) for i in range(4)], axis=-1)
+
+
+def right_matrix(q: Array) -> Array:
+    """(4, 4) R with R @ p = p * q."""
+    return np.stack([multiply(_BASIS[i], q) for i in range(4)], axis=-1)
+
+
+def power(q: Array, exponents: Array) -> Array:
+    """Unit quaternions (..., F, 4) to the powers (F,), along the shorter arc: exponent -1 inverts, 0.5 halves."""
+    q = np.where(q[..., 3:] < 0, -q, q)
+    sin = np.sqrt(np.sum(q[..., :3] ** 2, axis=-1))
+    half = np.arctan2(sin, q[..., 3]) * exponents
+    # sin(x e) / sin(x) -> e as x -> 0, so small turns need no axis.
+    scale = np.where(sin > 1e-9, np.sin(half) / np.maximum(sin, 1e-9), exponents)
+    return np.concatenate([q[..., :3] * scale[..., None], np.cos(half)[..., None]], axis=-1)
+
+
+def _outer(a: Array, b: Array) -> Array:
+    product: Array = (a[..., :, None] * b[..., None, :]).reshape(*a.shape[:-1], 16)
+    return product
