@@ -8,6 +8,7 @@ AniMoEError
 ├── NotFound                a named thing (rig, emotion, bundle, scenario) does not exist
 ├── BundleError             a bundle on disk is missing, damaged or of another format version
 ├── Overloaded              the server is full; try again later
+├── Unavailable             the server is starting or stopping; try again in a moment
 └── FailedPrecondition      the call came in the wrong order (a live session must begin with `start`)
 
 `reason` is the stable, machine-readable name that clients may switch on (google.rpc.ErrorInfo.reason).
@@ -46,6 +47,10 @@ class BundleError(AniMoEError):
 
 class Overloaded(AniMoEError):
     reason = "OVERLOADED"
+
+
+class Unavailable(AniMoEError):
+    reason = "UNAVAILABLE"
 
 
 class FailedPrecondition(AniMoEError):

@@ -1,0 +1,159 @@
+from animoe.v1 import clip_pb2 as _clip_pb2
+from animoe.v1 import skeleton_pb2 as _skeleton_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class EndReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    END_REASON_UNSPECIFIED: _ClassVar[EndReason]
+    END_REASON_STOPPED: _ClassVar[EndReason]
+    END_REASON_SERVER_SHUTDOWN: _ClassVar[EndReason]
+END_REASON_UNSPECIFIED: EndReason
+END_REASON_STOPPED: EndReason
+END_REASON_SERVER_SHUTDOWN: EndReason
+
+class GetCapabilitiesRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class GetCapabilitiesResponse(_message.Message):
+    __slots__ = ("server_version", "bundle_name", "bundle_digest", "emotions", "rigs", "frame_rate_hz", "frames_per_block", "max_prompt_chars", "min_seconds", "max_seconds", "max_joint_count", "max_stream_count")
+    SERVER_VERSION_FIELD_NUMBER: _ClassVar[int]
+    BUNDLE_NAME_FIELD_NUMBER: _ClassVar[int]
+    BUNDLE_DIGEST_FIELD_NUMBER: _ClassVar[int]
+    EMOTIONS_FIELD_NUMBER: _ClassVar[int]
+    RIGS_FIELD_NUMBER: _ClassVar[int]
+    FRAME_RATE_HZ_FIELD_NUMBER: _ClassVar[int]
+    FRAMES_PER_BLOCK_FIELD_NUMBER: _ClassVar[int]
+    MAX_PROMPT_CHARS_FIELD_NUMBER: _ClassVar[int]
+    MIN_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    MAX_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    MAX_JOINT_COUNT_FIELD_NUMBER: _ClassVar[int]
+    MAX_STREAM_COUNT_FIELD_NUMBER: _ClassVar[int]
+    server_version: str
+    bundle_name: str
+    bundle_digest: str
+    emotions: _containers.RepeatedScalarFieldContainer[str]
+    rigs: _containers.RepeatedCompositeFieldContainer[_skeleton_pb2.RigProfile]
+    frame_rate_hz: float
+    frames_per_block: int
+    max_prompt_chars: int
+    min_seconds: float
+    max_seconds: float
+    max_joint_count: int
+    max_stream_count: int
+    def __init__(self, server_version: _Optional[str] = ..., bundle_name: _Optional[str] = ..., bundle_digest: _Optional[str] = ..., emotions: _Optional[_Iterable[str]] = ..., rigs: _Optional[_Iterable[_Union[_skeleton_pb2.RigProfile, _Mapping]]] = ..., frame_rate_hz: _Optional[float] = ..., frames_per_block: _Optional[int] = ..., max_prompt_chars: _Optional[int] = ..., min_seconds: _Optional[float] = ..., max_seconds: _Optional[float] = ..., max_joint_count: _Optional[int] = ..., max_stream_count: _Optional[int] = ...) -> None: ...
+
+class GenerateClipRequest(_message.Message):
+    __slots__ = ("text", "seconds", "rig", "emotion", "seed", "sampling")
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    SECONDS_FIELD_NUMBER: _ClassVar[int]
+    RIG_FIELD_NUMBER: _ClassVar[int]
+    EMOTION_FIELD_NUMBER: _ClassVar[int]
+    SEED_FIELD_NUMBER: _ClassVar[int]
+    SAMPLING_FIELD_NUMBER: _ClassVar[int]
+    text: str
+    seconds: float
+    rig: _skeleton_pb2.RigSelection
+    emotion: _clip_pb2.EmotionCurve
+    seed: int
+    sampling: _clip_pb2.Sampling
+    def __init__(self, text: _Optional[str] = ..., seconds: _Optional[float] = ..., rig: _Optional[_Union[_skeleton_pb2.RigSelection, _Mapping]] = ..., emotion: _Optional[_Union[_clip_pb2.EmotionCurve, _Mapping]] = ..., seed: _Optional[int] = ..., sampling: _Optional[_Union[_clip_pb2.Sampling, _Mapping]] = ...) -> None: ...
+
+class GenerateClipResponse(_message.Message):
+    __slots__ = ("header", "frames")
+    HEADER_FIELD_NUMBER: _ClassVar[int]
+    FRAMES_FIELD_NUMBER: _ClassVar[int]
+    header: _clip_pb2.MotionHeader
+    frames: _clip_pb2.FrameBlock
+    def __init__(self, header: _Optional[_Union[_clip_pb2.MotionHeader, _Mapping]] = ..., frames: _Optional[_Union[_clip_pb2.FrameBlock, _Mapping]] = ...) -> None: ...
+
+class AnimateRequest(_message.Message):
+    __slots__ = ("start", "prompt", "emotion", "stop", "control_id")
+    START_FIELD_NUMBER: _ClassVar[int]
+    PROMPT_FIELD_NUMBER: _ClassVar[int]
+    EMOTION_FIELD_NUMBER: _ClassVar[int]
+    STOP_FIELD_NUMBER: _ClassVar[int]
+    CONTROL_ID_FIELD_NUMBER: _ClassVar[int]
+    start: AnimateStart
+    prompt: PromptChange
+    emotion: EmotionChange
+    stop: AnimateStop
+    control_id: int
+    def __init__(self, start: _Optional[_Union[AnimateStart, _Mapping]] = ..., prompt: _Optional[_Union[PromptChange, _Mapping]] = ..., emotion: _Optional[_Union[EmotionChange, _Mapping]] = ..., stop: _Optional[_Union[AnimateStop, _Mapping]] = ..., control_id: _Optional[int] = ...) -> None: ...
+
+class AnimateStart(_message.Message):
+    __slots__ = ("text", "rig", "emotion", "seed", "sampling")
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    RIG_FIELD_NUMBER: _ClassVar[int]
+    EMOTION_FIELD_NUMBER: _ClassVar[int]
+    SEED_FIELD_NUMBER: _ClassVar[int]
+    SAMPLING_FIELD_NUMBER: _ClassVar[int]
+    text: str
+    rig: _skeleton_pb2.RigSelection
+    emotion: _clip_pb2.EmotionCurve
+    seed: int
+    sampling: _clip_pb2.Sampling
+    def __init__(self, text: _Optional[str] = ..., rig: _Optional[_Union[_skeleton_pb2.RigSelection, _Mapping]] = ..., emotion: _Optional[_Union[_clip_pb2.EmotionCurve, _Mapping]] = ..., seed: _Optional[int] = ..., sampling: _Optional[_Union[_clip_pb2.Sampling, _Mapping]] = ...) -> None: ...
+
+class PromptChange(_message.Message):
+    __slots__ = ("text",)
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    text: str
+    def __init__(self, text: _Optional[str] = ...) -> None: ...
+
+class EmotionChange(_message.Message):
+    __slots__ = ("emotion",)
+    EMOTION_FIELD_NUMBER: _ClassVar[int]
+    emotion: _clip_pb2.EmotionCurve
+    def __init__(self, emotion: _Optional[_Union[_clip_pb2.EmotionCurve, _Mapping]] = ...) -> None: ...
+
+class AnimateStop(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class AnimateResponse(_message.Message):
+    __slots__ = ("header", "frames", "control_applied", "control_rejected", "ended")
+    HEADER_FIELD_NUMBER: _ClassVar[int]
+    FRAMES_FIELD_NUMBER: _ClassVar[int]
+    CONTROL_APPLIED_FIELD_NUMBER: _ClassVar[int]
+    CONTROL_REJECTED_FIELD_NUMBER: _ClassVar[int]
+    ENDED_FIELD_NUMBER: _ClassVar[int]
+    header: _clip_pb2.MotionHeader
+    frames: _clip_pb2.FrameBlock
+    control_applied: ControlApplied
+    control_rejected: ControlRejected
+    ended: AnimateEnded
+    def __init__(self, header: _Optional[_Union[_clip_pb2.MotionHeader, _Mapping]] = ..., frames: _Optional[_Union[_clip_pb2.FrameBlock, _Mapping]] = ..., control_applied: _Optional[_Union[ControlApplied, _Mapping]] = ..., control_rejected: _Optional[_Union[ControlRejected, _Mapping]] = ..., ended: _Optional[_Union[AnimateEnded, _Mapping]] = ...) -> None: ...
+
+class ControlApplied(_message.Message):
+    __slots__ = ("control_id", "first_frame")
+    CONTROL_ID_FIELD_NUMBER: _ClassVar[int]
+    FIRST_FRAME_FIELD_NUMBER: _ClassVar[int]
+    control_id: int
+    first_frame: int
+    def __init__(self, control_id: _Optional[int] = ..., first_frame: _Optional[int] = ...) -> None: ...
+
+class ControlRejected(_message.Message):
+    __slots__ = ("control_id", "reason", "message")
+    CONTROL_ID_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    control_id: int
+    reason: str
+    message: str
+    def __init__(self, control_id: _Optional[int] = ..., reason: _Optional[str] = ..., message: _Optional[str] = ...) -> None: ...
+
+class AnimateEnded(_message.Message):
+    __slots__ = ("frame_count", "reason")
+    FRAME_COUNT_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    frame_count: int
+    reason: EndReason
+    def __init__(self, frame_count: _Optional[int] = ..., reason: _Optional[_Union[EndReason, str]] = ...) -> None: ...
