@@ -20,8 +20,12 @@ from animoe.rig.skeleton import Skeleton
 CENTRE, LEFT, RIGHT = 0, 1, 2
 ADULT_SPAN_M = 1.55
 _HELPER = re.compile(r"(^|[^a-z])(ik|ctrl|control|pole|target|socket|attach|weapon|helper|virtual|vb|nub)([^a-z]|$)")
-_LONGEST_BONE = 0.45
-"""A bone longer than this share of the body is a helper's, not a limb's."""
+_LONGEST_BONE_M = 0.70
+"""A longer bone (on an adult) is a helper's, not a limb's."""
+# Metres along the limb from the trunk, and the radius there: hip or shoulder, knee or elbow, ankle or wrist.
+_LEG = ([0.1, 0.20, 0.50, 0.62, 0.88, 1.05], [0.084, 0.082, 0.056, 0.054, 0.036, 0.031])
+_ARM = ([0.1, 0.20, 0.40, 0.47, 0.66, 0.80], [0.056, 0.054, 0.041, 0.042, 0.029, 0.026])
+TRUNK, OTHER = 0, 1
 
 Point = dict[int, float]
 """Joint index -> weight; weights sum to 1."""
@@ -35,6 +39,7 @@ class Body:
         weights: (S, 2, J) float32: cone ends = weights @ joint positions.
         radii: (S, 2) float32 metres at the two ends.
         tints: (S,) CENTRE, LEFT or RIGHT.
+        trunk: (S,) bool: part of the trunk, whose cones are shaded as one smooth surface.
         span_m: largest extent of the drawn joints in the rest pose.
         pelvis: joint where the legs meet; the camera follows it.
         across: (P, 2) pairs of left and right joints that tell which way the character faces; may be empty.
@@ -44,6 +49,7 @@ class Body:
     weights: Array
     radii: Array
     tints: Array
+    trunk: Array
     span_m: float
     pelvis: int
     across: Array
@@ -107,8 +113,8 @@ class _Builder:
         if self.span <= 1e-9:
             raise IncompatibleSkeleton("all joints of the rest pose lie in one point; there is nothing to draw")
         self.unit = self.span / ADULT_SPAN_M
-        self.items: list[tuple[Point, Point, float, float, int]] = []
-        self.end_radius: dict[int, float] = {}
+        self.items: list[tuple[Point, Point, float, float, int, int]] = []
+        self.fingers: set[int] = set()
 
     def build(self) -> Body:
         self._add_trunk()
@@ -123,15 +129,16 @@ class _Builder:
                     weights[row, which, joint] += weight
         radii = np.array([item[2:4] for item in self.items], dtype=np.float32) * np.float32(self.unit)
         tints = np.array([item[4] for item in self.items])
+        trunk = np.array([item[5] == TRUNK for item in self.items])
         across = np.array(self._pairs(), dtype=np.int64).reshape(-1, 2)
-        return Body(weights, radii, tints, self.span, self.pelvis, across, self._feet())
+        return Body(weights, radii, tints, trunk, self.span, self.pelvis, across, self._feet())
 
     @property
     def pelvis_point(self) -> Point:
         return {self.pelvis: 1.0}
 
-    def _add(self, start: Point, end: Point, r0: float, r1: float, tint: int) -> None:
-        self.items.append((start, end, r0, r1, tint))
+    def _add(self, start: Point, end: Point, r0: float, r1: float, tint: int, group: int = OTHER) -> None:
+        self.items.append((start, end, r0, r1, tint, group))
 
     def _sides(self) -> list[int]:
         """Side of every joint: by name, else the parent's, else (no name says a side) by the rest pose."""
@@ -205,11 +212,11 @@ class _Builder:
         chain = self._spine()
         heights = np.concatenate([[0.0], np.cumsum([self._length(j) for j in chain[1:]])])
         at = heights / max(heights[-1], 1e-9)
-        core = np.interp(at, [0.0, 0.4, 0.85, 1.0], [0.100, 0.092, 0.108, 0.098])
+        core = np.interp(at, [0.0, 0.4, 0.85, 1.0], [0.100, 0.090, 0.104, 0.098])
         for (a, b), (r0, r1) in zip(
             zip(chain, chain[1:], strict=False), zip(core, core[1:], strict=False), strict=True
         ):
-            self._add({a: 1.0}, {b: 1.0}, r0, r1, CENTRE)
+            self._add({a: 1.0}, {b: 1.0}, r0, r1, CENTRE, TRUNK)
         self._add_flanks(chain)
 
     def _add_flanks(self, chain: list[int]) -> None:
@@ -218,7 +225,7 @@ class _Builder:
         hips = dict(self._limb_roots(self.pelvis))
         arms = dict(self._limb_roots(top)) if top != self.pelvis else {}
         if {LEFT, RIGHT} <= hips.keys():
-            self._add({hips[LEFT]: 1.0}, {hips[RIGHT]: 1.0}, 0.088, 0.088, CENTRE)
+            self._add({hips[LEFT]: 1.0}, {hips[RIGHT]: 1.0}, 0.087, 0.087, CENTRE, TRUNK)
         for side in (LEFT, RIGHT):
             if side not in hips or side not in arms:
                 continue
@@ -227,7 +234,10 @@ class _Builder:
                 tip = self._kids(tip)[0]
             low = {self.pelvis: 0.35, hips[side]: 0.65}
             high = {top: 0.55, tip: 0.45} if tip != arms[side] else {top: 0.45, tip: 0.55}
-            self._add(low, high, 0.080, 0.088, CENTRE)
+            self._add(low, high, 0.082, 0.092, CENTRE, TRUNK)
+            neck = [k for k in self._kids(top) if self.sides[k] == CENTRE]
+            if neck and tip != arms[side]:
+                self._add({neck[0]: 1.0}, {neck[0]: 0.25, tip: 0.75}, 0.056, 0.050, CENTRE, TRUNK)
 
     def _add_head(self) -> None:
         """Neck and head: the centre chain above the trunk."""
@@ -240,52 +250,62 @@ class _Builder:
         if len(chain) == 1:
             return
         for a, b in zip(chain, chain[1:], strict=False):
-            self._add({a: 1.0}, {b: 1.0}, 0.052, 0.048, CENTRE)
+            self._add({a: 1.0}, {b: 1.0}, 0.054, 0.048, CENTRE)
         neck, head = chain[-2], chain[-1]
         stretch = 0.085 / max(self._length(head), 0.03)  # from the head joint on to the middle of the skull
         crown = {head: 1.0 + stretch, neck: -stretch}
-        chin = {head: 1.0 + 0.25 * stretch, neck: -0.25 * stretch}
-        self._add(chin, crown, 0.080, 0.102, CENTRE)
+        chin = {head: 1.0 + 0.22 * stretch, neck: -0.22 * stretch}
+        self._add(chin, crown, 0.077, 0.097, CENTRE)
 
     def _add_limbs(self) -> None:
+        """Arms and legs: thickness follows the arc length from the trunk, so twist joints disappear inside."""
         chain_joints = set(self._spine())
+        arc: dict[int, float] = {}
         for joint in self.drawn:
             parent = int(self.parents[joint])
-            if joint == self.pelvis or self.sides[joint] == CENTRE:
+            if joint == self.pelvis or self.sides[joint] == CENTRE or self._length(joint) > _LONGEST_BONE_M:
                 continue
-            length = self._length(joint)
-            if length > _LONGEST_BONE * ADULT_SPAN_M:
+            arc[joint] = arc.get(parent, 0.0) + self._length(joint)
+            if parent in chain_joints:  # hip or collar bone: part of the trunk
+                width = (0.080, 0.080) if parent == self.pelvis else (0.066, 0.056)
+                self._add({parent: 1.0}, {joint: 1.0}, *width, CENTRE, TRUNK)
                 continue
-            before = self.end_radius.get(parent, 0.062 if parent in chain_joints else 0.03)
-            if parent in chain_joints:  # hip or collar bone: already inside the trunk
-                self.end_radius[joint] = 0.078 if parent == self.pelvis else 0.058
-                self._add({parent: 1.0}, {joint: 1.0}, 0.07, self.end_radius[joint] * 0.9, CENTRE)
-                continue
-            r0, r1 = self._limb_radii(joint, length, before)
-            self.end_radius[joint] = r1
-            self._add({parent: 1.0}, {joint: 1.0}, r0, r1, self.sides[joint])
-            if not self._kids(joint) and length > 0.08:
-                self._add_tip(parent, joint, length, r1)
+            self._add_limb_bone(parent, joint, arc.get(parent, 0.0), arc[joint])
 
-    def _limb_radii(self, joint: int, length: float, before: float) -> tuple[float, float]:
-        """Radii at both ends of a limb bone that follows one ending with radius `before`."""
-        if length < 0.02:  # twist helpers and zero-length joints
-            return before * 0.9, before
-        floor = 0.9 if self._is_leg(joint) else 0.3
-        r0 = float(np.clip(0.165 * length, floor * before, 1.05 * before))
-        r0 = max(r0, 0.007)
-        return r0, max(r0 * 0.74, 0.006)
+    def _add_limb_bone(self, parent: int, joint: int, start_m: float, end_m: float) -> None:
+        leg, side = self._is_leg(joint), self.sides[joint]
+        if self._is_finger(joint, start_m):
+            radius = float(np.clip(0.17 * self._length(joint), 0.0075, 0.017))
+            self.fingers.add(joint)
+            self._add({parent: 1.0}, {joint: 1.0}, radius, 0.85 * radius, side)
+            return
+        at, radii = _LEG if leg else _ARM
+        r0, r1 = np.interp([start_m, end_m], at, radii)
+        self._add({parent: 1.0}, {joint: 1.0}, float(r0), float(r1), side)
+        far = end_m > (0.75 if leg else 0.5)
+        if far and not self._kids(joint) and self._length(joint) > 0.04:
+            self._add_tip(parent, joint, float(r1))
+
+    def _is_finger(self, joint: int, start_m: float) -> bool:
+        """Below a hand or foot that branches, or far out and short."""
+        parent = int(self.parents[joint])
+        if parent in self.fingers:
+            return True
+        beyond = start_m > (0.95 if self._is_leg(joint) else 0.58)
+        return beyond and len(self._kids(parent)) > 1
 
     def _is_leg(self, joint: int) -> bool:
         while self.sides[joint] != CENTRE:
             joint = int(self.parents[joint])
         return joint == self.pelvis
 
-    def _add_tip(self, parent: int, joint: int, length: float, radius: float) -> None:
+    def _add_tip(self, parent: int, joint: int, radius: float) -> None:
         """Toes or a hand beyond the last joint of a limb."""
-        reach = (0.05 if self._is_leg(joint) else 0.11) / length
+        leg = self._is_leg(joint)
+        reach = (0.045 if leg else 0.10) / self._length(joint)
         tip = {joint: 1.0 + reach, parent: -reach}
-        self._add({joint: 1.0}, tip, radius * 1.05, radius * 0.8, self.sides[joint])
+        swell, taper = (1.0, 0.85) if leg else (1.12, 0.80)
+        self._add({joint: 1.0}, tip, radius * swell, radius * taper, self.sides[joint])
 
     def _pairs(self) -> list[tuple[int, int]]:
         """Left and right limb roots on the same trunk joint, hips first."""

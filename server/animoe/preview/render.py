@@ -14,7 +14,7 @@ from PIL import Image, ImageFilter
 
 from animoe.preview.body import ADULT_SPAN_M, Body
 from animoe.preview.camera import Camera
-from animoe.preview.raycast import FAR, Hits, cast
+from animoe.preview.raycast import Hits, cast
 from animoe.rig.rotations import Array
 
 SAMPLES = 2
@@ -76,13 +76,23 @@ def render_pose(
     starts, ends = body.cones(positions_m)
     light = _Light.over(body, starts, ends, fine, studio)
     hits = cast(fine, starts, ends, body.radii)
-    colour, floor_distance = _scenery(hits.rays, fine, light, body, positions_m[list(planted)], studio)
+    scene = _scenery(camera, light, body, positions_m[list(planted)], studio)
     figure = hits.owner >= 0
-    shaded = _shade(hits, figure, fine, light, body, studio)
-    sunk = (hits.distance[figure] > floor_distance[figure])[:, None]  # below the floor: seen through it
-    colour[figure] = np.where(sunk, 0.65 * colour[figure] + 0.35 * shaded, shaded)
+    layer = np.zeros((*figure.shape, 4), dtype=np.float32)  # premultiplied linear colour and coverage
+    layer[figure, :3] = _shade(hits, figure, fine, light, body, studio)
+    layer[figure, 3] = 1
+    layer[figure] *= _above_floor(hits.rays[figure], hits.distance[figure], camera)[:, None]
+    layer = layer.reshape(camera.height_px, SAMPLES, camera.width_px, SAMPLES, 4).mean(axis=(1, 3))
+    colour = scene * (1 - layer[..., 3:]) + layer[..., :3]
     pixels = (np.clip(colour, 0, 1) ** np.float32(1 / 2.2) * 255 + 0.5).astype(np.uint8)
-    return Image.fromarray(pixels).reduce(SAMPLES)
+    return Image.fromarray(pixels)
+
+
+def _above_floor(rays: Array, distance: Array, camera: Camera) -> Array:
+    """(N,) opacity: what has sunk below the floor is seen through it."""
+    height = camera.eye[1] + (rays @ camera.axes[:, 1]) * distance
+    opacity: Array = np.where(height < 0, np.float32(0.35), np.float32(1))
+    return opacity
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,16 +128,16 @@ class _Light:
         return 1 - _bilinear(self.softened, x, y)
 
     def on_body(self, points: Array) -> Array:
-        """(N, 3) body points -> (N,) light left, averaged over the neighbouring shadow pixels."""
+        """(N, 3) body points -> (N,) light left: depth comparisons with a soft edge, blended between pixels."""
         x, y, distance = self._pixel(points)
-        total = np.zeros(len(points), dtype=np.float32)
-        column, row = x.astype(np.int32), y.astype(np.int32)
-        steps = ((0, 0), (1, 0), (0, 1), (1, 1), (-1, 0), (0, -1))
-        for dx, dy in steps:
-            c = np.clip(column + dx, 0, _SHADOW_PX - 1)
-            r = np.clip(row + dy, 0, _SHADOW_PX - 1)
-            total += self.distance[r, c] > distance - self.bias
-        return total / len(steps)
+        x, y = np.clip(x, 0, _SHADOW_PX - 1.001), np.clip(y, 0, _SHADOW_PX - 1.001)
+        c, r = x.astype(np.int32), y.astype(np.int32)
+        fx, fy = x - c, y - r
+        left = np.zeros(len(points), dtype=np.float32)
+        for dc, dr, weight in ((0, 0, (1 - fx) * (1 - fy)), (1, 0, fx * (1 - fy)), (0, 1, (1 - fx) * fy), (1, 1, fx * fy)):
+            free = self.distance[r + dr, c + dc] - distance
+            left += weight * np.clip(free / self.bias + 2, 0, 1)
+        return left
 
     def _pixel(self, points: Array) -> tuple[Array, Array, Array]:
         view = self.camera.to_view(points)
@@ -138,13 +148,14 @@ class _Light:
 
 def _shade(hits: Hits, figure: Array, camera: Camera, light: _Light, body: Body, studio: Studio) -> Array:
     """(N, 3) linear colours of the figure's pixels."""
-    rays, normal = hits.rays[figure], hits.normal[figure]
+    rays, normal = hits.rays[figure], _smooth_trunk(hits, body, camera)[figure]
     view = rays * hits.distance[figure][:, None]
     world = view @ camera.axes + camera.eye
     albedo = np.stack([_linear(c) for c in studio.tints])[body.tints[hits.owner[figure]]]
     key = camera.axes @ light.direction
     facing = normal @ key
-    lit = np.clip(facing * 0.85 + 0.15, 0, 1) * light.on_body(world)
+    lifted = world + (normal @ camera.axes) * np.float32(0.012 * body.span_m)
+    lit = np.clip(facing * 0.85 + 0.15, 0, 1) * light.on_body(lifted)
     up = normal @ camera.axes[:, 1]
     sky = 0.5 + 0.5 * up
     bounce = np.clip(-up, 0, 1) * np.clip(1 - world[:, 1] / (0.5 * body.span_m), 0, 1)
@@ -160,31 +171,59 @@ def _shade(hits: Hits, figure: Array, camera: Camera, light: _Light, body: Body,
     return shaded
 
 
-def _scenery(
-    rays: Array, camera: Camera, light: _Light, body: Body, planted_m: Array, studio: Studio
-) -> tuple[Array, Array]:
-    """Linear colours (H, W, 3) of backdrop and floor, and the floor's distance (H, W) along each ray."""
-    world = rays @ camera.axes
+def _smooth_trunk(hits: Hits, body: Body, camera: Camera) -> Array:
+    """Normals (H, W, 3) with those of the trunk averaged over a few centimetres, so its cones read as one."""
+    trunk = (hits.owner >= 0) & body.trunk[hits.owner]
+    rows, columns = np.flatnonzero(trunk.any(axis=1)), np.flatnonzero(trunk.any(axis=0))
+    if not len(rows):
+        return hits.normal
+    box = (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
+    inside = trunk[box]
+    depth = float(hits.distance[box][inside].mean())
+    reach = max(int(0.022 * body.span_m * camera.focal_px / depth), 1)
+    mean = hits.normal[box] * inside[..., None]
+    for _ in range(2):
+        mean = _box_blur(mean, reach)
+    length = np.maximum(np.sqrt((mean**2).sum(-1, keepdims=True)), 1e-6)
+    normal = hits.normal.copy()
+    normal[box] = np.where(inside[..., None], mean / length, normal[box])
+    return normal
+
+
+def _box_blur(image: Array, reach: int) -> Array:
+    """(H, W, C) box sums over 2 reach + 1 pixels in both directions; zero outside."""
+    for axis in (0, 1):
+        pad = [(0, 0)] * image.ndim
+        pad[axis] = (reach + 1, reach)
+        total = np.cumsum(np.pad(image, pad), axis=axis, dtype=np.float32)
+        count = image.shape[axis]
+        high = np.take(total, np.arange(2 * reach + 1, 2 * reach + 1 + count), axis=axis)
+        image = (high - np.take(total, np.arange(count), axis=axis)) / np.float32(2 * reach + 1)
+    return image
+
+
+def _scenery(camera: Camera, light: _Light, body: Body, planted_m: Array, studio: Studio) -> Array:
+    """(H, W, 3) linear colours of backdrop and floor, antialiased by formula."""
+    world = camera.rays() @ camera.axes
     slope = world[..., 1]
-    floor_distance = np.where(slope < -1e-4, -camera.eye[1] / np.minimum(slope, np.float32(-1e-4)), FAR)
     unit = body.span_m / ADULT_SPAN_M
     high = np.clip(slope * 2.2 + 0.25, 0, 1)[..., None]
-    colour = _linear(studio.wall_low) * (1 - high) + _linear(studio.wall_high) * high
-    seen = floor_distance < 40 * unit
-    points = camera.eye + world[seen] * floor_distance[seen][:, None]
+    colour: Array = _linear(studio.wall_low) * (1 - high) + _linear(studio.wall_high) * high
+    seen = slope < min(-camera.eye[1] / (40 * unit), -1e-3)
+    distance, down = -camera.eye[1] / slope[seen], slope[seen]
+    points = camera.eye + world[seen] * distance[:, None]
     focus = camera.eye + camera.axes[2] * (-camera.eye[1] / min(float(camera.axes[2, 1]), -1e-3))
     away = np.hypot(points[:, 0] - focus[0], points[:, 2] - focus[2]) / unit
     pool = np.exp(-((away / 2.6) ** 2))[:, None]
     ground = _linear(studio.floor) * (0.35 + 0.65 * pool)
-    grid = _grid(points, floor_distance[seen], slope[seen], camera) * pool[:, 0]
-    ground += (_linear(studio.line) - ground) * (grid * 0.62)[:, None]
+    ground += (_linear(studio.line) - ground) * (_grid(points, distance, down, camera) * 0.62)[:, None] * pool
     ground *= (0.30 + 0.70 * light.on_floor(points))[:, None]
     for foot in planted_m:
-        ring = _ring(points, foot, 0.105 * unit, floor_distance[seen] / camera.focal_px)
+        ring = _ring(points, foot, 0.105 * unit, distance / camera.focal_px)
         ground += (_linear(studio.mark) - ground) * (0.75 * ring)[:, None]
     haze = np.clip(1 - away / 7.0, 0, 1)[:, None] ** np.float32(1.5)
     colour[seen] = colour[seen] * (1 - haze) + ground * haze
-    return colour.astype(np.float32), floor_distance
+    return colour
 
 
 def _grid(points: Array, distance: Array, slope: Array, camera: Camera) -> Array:

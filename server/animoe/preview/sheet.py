@@ -80,7 +80,7 @@ def _panel(shot: Shot, columns: int, reach: float) -> Image.Image:
     for line in (f"{duration:.2f} s at {shot.clip.frame_rate_hz:g} fps", f"{length:.2f} m, {length / duration:.2f} m/s"):
         draw.text((14, y + 2), line, fill=FAINT, font=font(12))
         y += 16
-    _draw_path(draw, shot, columns, (14, y + 8, PANEL_PX - 14, height - 10), reach)
+    _draw_path(draw, shot, columns, (14, height - 120, PANEL_PX - 14, height - 10), reach)
     return panel
 
 

@@ -13,7 +13,7 @@ from animoe.preview.body import Body
 from animoe.preview.camera import Camera, follow_camera
 from animoe.rig.rotations import Array
 
-_TIGHTEST, _WIDEST = 1.32, 2.4
+_TIGHTEST, _WIDEST = 1.25, 2.4
 """Picture height in body spans: never closer, never further, whatever the motion does."""
 _SMOOTHING_S = 0.25
 
@@ -97,7 +97,7 @@ def _shot(clip: Clip, label: str) -> Shot:
         raise InvalidRequest(f"the clip {what} holds NaN or infinite numbers at frame {bad[0]}; repair it first")
     body = Body.of(clip.skeleton)
     track = _smoothed(positions[:, body.pelvis], _SMOOTHING_S * clip.frame_rate_hz)
-    track[:, 1] = 0.54 * body.span_m
+    track[:, 1] = 0.52 * body.span_m
     yaw = body.facing(positions)
     return Shot(clip, label, body, positions.astype(np.float32), track, yaw, _TIGHTEST * body.span_m)
 
