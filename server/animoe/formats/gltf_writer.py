@@ -1,0 +1,189 @@
+"""glTF 2.0 binary writing (.glb): joints as nodes, a skin, a bone mesh and one animation per clip.
+
+The mesh is there because many viewers refuse, or show nothing of, a file without one. Source: the glTF 2.0
+specification (Khronos), sections 3.6 (alignment), 3.7 (skins) and 3.11 (animations).
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from animoe.errors import InvalidRequest
+from animoe.formats.bone_mesh import bone_mesh
+from animoe.formats.writing import check_writable, write_atomically
+from animoe.motion.clip import Clip
+from animoe.rig.rotations import Array, normalize, to_matrix, unroll
+from animoe.rig.skeleton import Skeleton
+
+STILL_M = 1e-6
+"""A joint that strays less than this (metres) from its rest translation gets no translation track."""
+
+_FLOAT, _UBYTE, _USHORT = 5126, 5121, 5123
+_VERTEX_DATA = 34962  # bufferView target ARRAY_BUFFER
+_TYPES = {1: "SCALAR", 3: "VEC3", 4: "VEC4", 16: "MAT4"}
+
+
+def write_glb(path: Path, clips: Sequence[Clip]) -> None:
+    """Writes clips of one skeleton as a GLB; an existing file is replaced in one step.
+
+    Args:
+        path: the file to write.
+        clips: at least one, all on the same skeleton; each becomes an animation under its own name.
+
+    Raises:
+        InvalidRequest: no clip, clips of different skeletons, no frames, NaN.
+        FileError: the file cannot be written.
+    """
+    if not clips:
+        raise InvalidRequest("a .glb needs at least one clip; none was given")
+    skeleton = clips[0].skeleton
+    for clip in clips:
+        check_writable(clip)
+        if clip.skeleton is not skeleton and clip.skeleton.digest != skeleton.digest:
+            raise InvalidRequest(f"clip {clip.name!r} is on another skeleton; write one file per skeleton")
+    binary = _Binary()
+    document = {
+        "asset": {"version": "2.0", "generator": "AniMoE"},
+        "scene": 0,
+        "scenes": [{"nodes": [0, skeleton.joint_count]}],
+        "nodes": [*_joint_nodes(skeleton), {"name": _free_name(skeleton), "mesh": 0, "skin": 0}],
+        "skins": [_skin(skeleton, binary)],
+        "meshes": [_mesh(skeleton, binary)],
+        "materials": [_MATERIAL],
+        "animations": [_animation(clip, index, binary) for index, clip in enumerate(clips)],
+        **binary.sections(),
+    }
+    write_atomically(Path(path), _pack(document, bytes(binary.data)))
+
+
+_MATERIAL = {
+    "name": "bones",
+    "pbrMetallicRoughness": {
+        "baseColorFactor": [0.35, 0.55, 0.8, 1.0],
+        "metallicFactor": 0.0,
+        "roughnessFactor": 0.7,
+    },
+}
+
+
+class _Binary:
+    """The binary chunk as it grows, with the accessors and buffer views that describe it."""
+
+    def __init__(self) -> None:
+        self.data = bytearray()
+        self._accessors: list[dict[str, Any]] = []
+        self._views: list[dict[str, Any]] = []
+
+    def add(
+        self, values: Array, component: int = _FLOAT, *, bounds: bool = False, vertex: bool = False
+    ) -> int:
+        """Appends (count, width) or (count,) numbers and returns the index of their accessor."""
+        dtype = {_FLOAT: "<f4", _UBYTE: "<u1", _USHORT: "<u2"}[component]
+        array = np.ascontiguousarray(values, dtype=dtype)
+        rows = array.reshape(len(array), -1)
+        view = {"buffer": 0, "byteOffset": len(self.data), "byteLength": array.nbytes}
+        accessor = {
+            "bufferView": len(self._views),
+            "componentType": component,
+            "count": len(rows),
+            "type": _TYPES[rows.shape[1]],
+        }
+        if vertex:
+            view["target"] = _VERTEX_DATA
+        if bounds:  # of the float32 numbers as stored: a validator compares them exactly
+            accessor |= {"min": rows.min(axis=0).tolist(), "max": rows.max(axis=0).tolist()}
+        self.data += array.tobytes()
+        self.data += bytes(-len(self.data) % 4)
+        self._views.append(view)
+        self._accessors.append(accessor)
+        return len(self._accessors) - 1
+
+    def sections(self) -> dict[str, Any]:
+        return {
+            "accessors": self._accessors,
+            "bufferViews": self._views,
+            "buffers": [{"byteLength": len(self.data)}],
+        }
+
+
+def _joint_nodes(skeleton: Skeleton) -> list[dict[str, Any]]:
+    nodes = []
+    rotations = normalize(skeleton.rest_rotations)
+    for joint, name in enumerate(skeleton.joint_names):
+        node: dict[str, Any] = {"name": name} if name else {}
+        node["translation"] = _plain(skeleton.rest_translations[joint])
+        node["rotation"] = _plain(rotations[joint])
+        if skeleton.children[joint]:
+            node["children"] = list(skeleton.children[joint])
+        nodes.append(node)
+    return nodes
+
+
+def _plain(values: Array) -> list[float]:
+    """JSON numbers, nine decimals: nanometres."""
+    return [float(x) for x in np.round(values, 9) + 0.0]
+
+
+def _free_name(skeleton: Skeleton) -> str:
+    name = "bones"
+    while name in skeleton.index:
+        name += "_mesh"
+    return name
+
+
+def _skin(skeleton: Skeleton, binary: _Binary) -> dict[str, Any]:
+    rotations, positions = skeleton.rest_model
+    turn = np.swapaxes(to_matrix(normalize(rotations)), -1, -2)  # the inverse of a rotation is its transpose
+    inverse_bind = np.tile(np.eye(4), (skeleton.joint_count, 1, 1))
+    inverse_bind[:, :3, :3] = turn
+    inverse_bind[:, :3, 3] = -np.einsum("jab,jb->ja", turn, positions)
+    column_major = np.swapaxes(inverse_bind, -1, -2).reshape(-1, 16)
+    joints = list(range(skeleton.joint_count))
+    return {"joints": joints, "skeleton": 0, "inverseBindMatrices": binary.add(column_major)}
+
+
+def _mesh(skeleton: Skeleton, binary: _Binary) -> dict[str, Any]:
+    mesh = bone_mesh(skeleton)
+    followed = np.zeros((len(mesh.joints), 4), dtype=np.int64)
+    followed[:, 0] = mesh.joints
+    weights = np.zeros((len(mesh.joints), 4))
+    weights[:, 0] = 1.0
+    attributes = {
+        "POSITION": binary.add(mesh.positions, bounds=True, vertex=True),
+        "NORMAL": binary.add(mesh.normals, vertex=True),
+        "JOINTS_0": binary.add(followed, _UBYTE if skeleton.joint_count <= 256 else _USHORT, vertex=True),
+        "WEIGHTS_0": binary.add(weights, vertex=True),
+    }
+    return {"name": "bones", "primitives": [{"attributes": attributes, "material": 0}]}
+
+
+def _animation(clip: Clip, index: int, binary: _Binary) -> dict[str, Any]:
+    times = binary.add(np.arange(clip.frame_count) / clip.frame_rate_hz, bounds=True)
+    rotations = unroll(normalize(clip.local_rotations))
+    strays = np.abs(clip.local_translations - clip.skeleton.rest_translations).max(axis=(0, 2)) > STILL_M
+    strays[0] = True
+    samplers: list[dict[str, Any]] = []
+    channels: list[dict[str, Any]] = []
+    for joint in range(clip.skeleton.joint_count):
+        tracks = [("rotation", rotations[:, joint])]
+        if strays[joint]:
+            tracks.append(("translation", clip.local_translations[:, joint]))
+        for path, values in tracks:
+            channels.append({"sampler": len(samplers), "target": {"node": joint, "path": path}})
+            samplers.append({"input": times, "interpolation": "LINEAR", "output": binary.add(values)})
+    return {"name": clip.name or f"clip_{index}", "channels": channels, "samplers": samplers}
+
+
+def _pack(document: dict[str, Any], data: bytes) -> bytes:
+    """GLB: header, JSON chunk padded with spaces, binary chunk padded with zeros (both to four bytes)."""
+    text = json.dumps(document, separators=(",", ":"), allow_nan=False).encode()
+    text += b" " * (-len(text) % 4)
+    data += bytes(-len(data) % 4)
+    chunks = struct.pack("<I4s", len(text), b"JSON") + text + struct.pack("<I4s", len(data), b"BIN\0") + data
+    return struct.pack("<4sII", b"glTF", 2, 12 + len(chunks)) + chunks
