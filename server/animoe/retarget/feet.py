@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from animoe.retarget.alignment import CANONICAL_INDEX, RestMatch
+from animoe.retarget.alignment import CANONICAL_INDEX, RestMatch, leg_length
 from animoe.retarget.quadratic import fast_multiply, rotated_constant, squares
 from animoe.retarget.rig import Rig
 from animoe.rig.canonical import canonical_skeleton
@@ -91,7 +91,7 @@ def _rest_heights(rig: Rig, match: RestMatch, rest: Array) -> Array:
     toes = [at[rig.roles[f"{side}_foot"][0]] for side in _SIDES if f"{side}_foot" in rig.roles]
     lowest = min(*ankles, *toes)
     # Feet just above y = 0 stand on it; otherwise the root is not on the floor and soles are as thick as ours.
-    on_origin = 0 <= lowest and min(ankles) < 3 * ankle
+    on_origin = 0 <= lowest < 0.5 * match.leg_ratio * leg_length(rest, CANONICAL_INDEX)
     floor = 0.0 if on_origin else min(min(ankles) - ankle, *(t - toe for t in toes))
     for s, side in enumerate(_SIDES):
         heights[0, s] = ankles[s] - floor

@@ -78,18 +78,16 @@ def _from_model(names: Sequence[str], parents: Array, rotations: Array, position
 
 
 def _both_sides(rows: Sequence[Mapping[str, Any]], sides: Sequence[str]) -> list[_Joint]:
-    """The rows in order, then every left row again for the right, with `sides` and "left" exchanged in names."""
-    joints, mirrored = [], []
+    """The rows in order, every left one followed by the same for the right, with `sides` exchanged in its names."""
+    joints = []
     for row in rows:
         name, parent, role = row["name"], row["parent"], row["role"]
         left = sides[0] in name
         joints.append(_Joint(name, parent, role, "left" if left else "", row))
         if left:
             other = None if role is None else role.replace("left_", "right_")
-            mirrored.append(
-                _Joint(name.replace(*sides), str(parent).replace(*sides), other, "right", row)
-            )
-    return joints + mirrored
+            joints.append(_Joint(name.replace(*sides), str(parent).replace(*sides), other, "right", row))
+    return joints
 
 
 def _offset(
