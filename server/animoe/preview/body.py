@@ -1,31 +1,29 @@
 """Body: which round cones are drawn for a skeleton, and how thick.
 
-Built once per skeleton. The end points of every cone are linear combinations of joint positions, so a pose is
-drawn from joint positions alone and even points no rig has (toes, fingertips, the crown) follow the motion.
-Sizes below are metres on an adult whose joints span ADULT_SPAN_M and scale with the skeleton.
+Built once per skeleton. The ends of every cone are linear combinations of joint positions, so a pose is drawn from joint
+positions alone, and points that no rig has (toes, fingertips, the crown) follow the motion. Sizes in the tables are
+metres on an adult and scale with the skeleton's bone lengths.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from animoe.errors import IncompatibleSkeleton
+from animoe.preview.anatomy import CENTRE, LEFT, RIGHT, Anatomy
 from animoe.rig.rotations import Array
 from animoe.rig.skeleton import Skeleton
 
-CENTRE, LEFT, RIGHT = 0, 1, 2
 ADULT_SPAN_M = 1.55
-_HELPER = re.compile(r"(^|[^a-z])(ik|ctrl|control|pole|target|socket|attach|weapon|helper|virtual|vb|nub)([^a-z]|$)")
-_LONGEST_BONE_M = 0.70
-"""A longer bone (on an adult) is a helper's, not a limb's."""
-# Metres along the limb from the trunk, and the radius there: hip or shoulder, knee or elbow, ankle or wrist.
-_LEG = ([0.1, 0.20, 0.50, 0.62, 0.88, 1.05], [0.084, 0.082, 0.056, 0.054, 0.036, 0.031])
-_ARM = ([0.1, 0.20, 0.40, 0.47, 0.66, 0.80], [0.056, 0.054, 0.041, 0.042, 0.029, 0.026])
-TRUNK, OTHER = 0, 1
+_ADULT_PATH_M = 1.68
+"""Bone lengths from toe through hip and spine to the head joint, on an adult."""
+_LONGEST_BONE_M = 0.75
+"""A longer bone (on an adult) is a helper's."""
+# Metres along the limb from its hip or shoulder, and the radius there.
+_LEG = ([0.0, 0.10, 0.39, 0.50, 0.76, 0.92], [0.086, 0.083, 0.057, 0.056, 0.036, 0.031])
+_ARM = ([0.0, 0.10, 0.26, 0.33, 0.52, 0.62], [0.057, 0.053, 0.042, 0.043, 0.029, 0.026])
 
 Point = dict[int, float]
 """Joint index -> weight; weights sum to 1."""
@@ -40,8 +38,8 @@ class Body:
         radii: (S, 2) float32 metres at the two ends.
         tints: (S,) CENTRE, LEFT or RIGHT.
         trunk: (S,) bool: part of the trunk, whose cones are shaded as one smooth surface.
-        span_m: largest extent of the drawn joints in the rest pose.
-        pelvis: joint where the legs meet; the camera follows it.
+        span_m: how tall the joints stand, from bone lengths.
+        pelvis: joint that carries the legs; the camera follows it.
         across: (P, 2) pairs of left and right joints that tell which way the character faces; may be empty.
         feet: joints at the end of the legs, for contact marks.
     """
@@ -57,10 +55,10 @@ class Body:
 
     @classmethod
     def of(cls, skeleton: Skeleton) -> Body:
-        """The body of any skeleton, from its joint names, hierarchy and rest pose.
+        """The body of any skeleton, from its joint names, hierarchy and bone lengths.
 
         Raises:
-            IncompatibleSkeleton: all joints lie in one point.
+            IncompatibleSkeleton: all bones have length zero.
         """
         return _Builder(skeleton).build()
 
@@ -73,9 +71,8 @@ class Body:
         """Yaw in radians about +Y (0 = +Z) that the character faces in joint positions (T, J, 3), averaged."""
         if not len(self.across):
             return 0.0
-        left, right = positions_m[:, self.across[:, 0]], positions_m[:, self.across[:, 1]]
-        side = (left - right).sum(axis=1)
-        forward = np.stack([-side[:, 2], side[:, 0]], axis=-1)  # (T, 2) x and z of side x up
+        side = (positions_m[:, self.across[:, 0]] - positions_m[:, self.across[:, 1]]).sum(axis=1)
+        forward = np.stack([-side[:, 2], side[:, 0]], axis=-1)  # (T, 2): x and z of side x up
         forward = forward / np.maximum(np.linalg.norm(forward, axis=-1, keepdims=True), 1e-9)
         x, z = forward.mean(axis=0)
         if np.hypot(x, z) < 0.2:  # it turns all the way round: keep the first direction
@@ -83,239 +80,146 @@ class Body:
         return float(np.arctan2(x, z))
 
 
-def side_of_name(name: str) -> int:
-    """LEFT, RIGHT or CENTRE from a joint name such as LeftArm, hand_l, L_Wrist, mixamorig:RightFoot, Bip01 R Toe."""
-    base = name.rsplit(":", 1)[-1]
-    words = re.sub(r"([a-z0-9])([A-Z])", r"\1 \2", base)
-    words = re.sub(r"([A-Z])([A-Z][a-z])", r"\1 \2", words)
-    for word in re.split(r"[^A-Za-z]+", words):
-        low = word.lower()
-        if low == "l" or low.startswith("left") or low.endswith("left"):
-            return LEFT
-        if low == "r" or low.startswith("right") or low.endswith("right"):
-            return RIGHT
-    return CENTRE
-
-
 class _Builder:
-    """Finds trunk, head and limbs of one skeleton and collects cones."""
+    """Collects the cones of one skeleton."""
 
     def __init__(self, skeleton: Skeleton) -> None:
-        self.skeleton = skeleton
+        self.anatomy = Anatomy(skeleton)
+        self.joint_count = skeleton.joint_count
         self.parents = skeleton.parents
-        self.rest = skeleton.rest_model[1]
-        self.sides = self._sides()
-        self.trunk = self._trunk()
-        self.pelvis = self._pelvis()
-        self.drawn = self._drawn()
-        shown = self.rest[self.drawn]
-        self.span = float(np.ptp(shown, axis=0).max()) if len(shown) else 0.0
-        if self.span <= 1e-9:
-            raise IncompatibleSkeleton("all joints of the rest pose lie in one point; there is nothing to draw")
-        self.unit = self.span / ADULT_SPAN_M
-        self.items: list[tuple[Point, Point, float, float, int, int]] = []
-        self.fingers: set[int] = set()
+        self.unit = self._path_length() / _ADULT_PATH_M
+        if not self.unit > 1e-9:
+            raise IncompatibleSkeleton("all bones of the skeleton have length zero; there is nothing to draw")
+        self.cones: list[tuple[Point, Point, float, float, int, bool]] = []
+        self.across: list[tuple[int, int]] = []
+        self.feet: list[int] = []
 
     def build(self) -> Body:
-        self._add_trunk()
-        self._add_head()
-        self._add_limbs()
-        if not self.items:
-            self._add(self.pelvis_point, self.pelvis_point, 0.1, 0.1, CENTRE)
-        weights = np.zeros((len(self.items), 2, self.skeleton.joint_count), dtype=np.float32)
-        for row, (start, end, *_rest) in enumerate(self.items):
+        if self.anatomy.limbs:
+            self._add_trunk()
+            self._add_head()
+            self._add_limbs()
+        else:
+            self._add_plain_bones()
+        weights = np.zeros((len(self.cones), 2, self.joint_count), dtype=np.float32)
+        for row, (start, end, *_) in enumerate(self.cones):
             for which, point in enumerate((start, end)):
-                for joint, weight in point.items():
-                    weights[row, which, joint] += weight
-        radii = np.array([item[2:4] for item in self.items], dtype=np.float32) * np.float32(self.unit)
-        tints = np.array([item[4] for item in self.items])
-        trunk = np.array([item[5] == TRUNK for item in self.items])
-        across = np.array(self._pairs(), dtype=np.int64).reshape(-1, 2)
-        return Body(weights, radii, tints, trunk, self.span, self.pelvis, across, self._feet())
+                weights[row, which, list(point)] = list(point.values())
+        return Body(
+            weights,
+            np.array([c[2:4] for c in self.cones], dtype=np.float32) * np.float32(self.unit),
+            np.array([c[4] for c in self.cones]),
+            np.array([c[5] for c in self.cones]),
+            ADULT_SPAN_M * self.unit,
+            self.anatomy.pelvis,
+            np.array(self.across, dtype=np.int64).reshape(-1, 2),
+            tuple(self.feet),
+        )
 
-    @property
-    def pelvis_point(self) -> Point:
-        return {self.pelvis: 1.0}
-
-    def _add(self, start: Point, end: Point, r0: float, r1: float, tint: int, group: int = OTHER) -> None:
-        self.items.append((start, end, r0, r1, tint, group))
-
-    def _sides(self) -> list[int]:
-        """Side of every joint: by name, else the parent's, else (no name says a side) by the rest pose."""
-        named = [side_of_name(n) for n in self.skeleton.joint_names]
-        if LEFT not in named or RIGHT not in named:
-            x = self.rest[:, 0] - self.rest[0, 0]
-            edge = 0.02 * max(float(np.ptp(self.rest, axis=0).max()), 1e-9)
-            named = [LEFT if v > edge else RIGHT if v < -edge else CENTRE for v in x]
-        for joint, parent in enumerate(self.parents):
-            if parent >= 0 and named[joint] == CENTRE:
-                named[joint] = named[parent]
-        return named
-
-    def _trunk(self) -> list[bool]:
-        """Centre joints that carry both a left and a right limb somewhere below them."""
-        below: list[set[int]] = [{side} for side in self.sides]
-        for joint in range(self.skeleton.joint_count - 1, 0, -1):
-            below[self.parents[joint]] |= below[joint]
-        return [side == CENTRE and {LEFT, RIGHT} <= b for side, b in zip(self.sides, below, strict=True)]
-
-    def _pelvis(self) -> int:
-        """First trunk joint from the root down that has limbs of both sides as children."""
-        found = []
-        for joint, kids in enumerate(self.skeleton.children):
-            sides = {self.sides[k] for k in kids if not self._is_helper(k)}
-            if self.trunk[joint] and {LEFT, RIGHT} <= sides:
-                found.append(joint)
-        # The root may carry IK targets of both sides; prefer a joint that carries a spine besides its two legs.
-        with_spine = [j for j in found if any(self.trunk[k] for k in self.skeleton.children[j])]
-        below_root = [j for j in with_spine if not any(k in with_spine for k in self.skeleton.children[j])]
-        return (below_root or with_spine or found or [0])[0]
-
-    def _is_helper(self, joint: int) -> bool:
-        name = re.sub(r"([a-z0-9])([A-Z])", r"\1_\2", self.skeleton.joint_names[joint]).lower()
-        return _HELPER.search(name) is not None
-
-    def _drawn(self) -> list[int]:
-        """Joints at or below the pelvis that are not helpers, nor below one."""
-        inside = [False] * self.skeleton.joint_count
-        for joint, parent in enumerate(self.parents):
-            under = joint == self.pelvis or (parent >= 0 and inside[parent])
-            inside[joint] = under and not (joint != self.pelvis and self._is_helper(joint))
-        return [j for j, shown in enumerate(inside) if shown]
-
-    def _kids(self, joint: int) -> list[int]:
-        shown = set(self.drawn)
-        return [k for k in self.skeleton.children[joint] if k in shown]
+    def _path_length(self) -> float:
+        """Metres along the bones from toe to head."""
+        a = self.anatomy
+        if not a.limbs:
+            return a.reach[0]
+        leg = max(a.reach[k] + a.lengths[k] for k in a.limbs[a.pelvis].values())
+        spine = sum(a.lengths[b if self.parents[b] == c else c] for c, b in zip(a.spine, a.spine[1:], strict=False))
+        return leg + spine + sum(a.lengths[j] for j in a.head_chain[1:])
 
     def _length(self, joint: int) -> float:
         """Length of the bone that ends in `joint`, in adult metres."""
-        return float(np.linalg.norm(self.rest[joint] - self.rest[self.parents[joint]])) / self.unit
+        return self.anatomy.lengths[joint] / self.unit
 
-    def _limb_roots(self, attach: int) -> Iterator[tuple[int, int]]:
-        """(side, first joint away from the mid line) of the limbs on a trunk joint."""
-        for kid in self._kids(attach):
-            if self.sides[kid] == CENTRE:
-                continue
-            joint = kid
-            while self._length(joint) < 0.02 and len(self._kids(joint)) == 1:  # CMU's zero-length hip joints
-                joint = self._kids(joint)[0]
-            yield self.sides[kid], joint
+    def _add(self, start: Point, end: Point, radii: tuple[float, float], tint: int, trunk: bool = False) -> None:
+        self.cones.append((start, end, *radii, tint, trunk))
 
-    def _spine(self) -> list[int]:
-        """Trunk joints from the pelvis up to the one that carries the arms."""
-        chain = [self.pelvis]
-        while nexts := [k for k in self._kids(chain[-1]) if self.trunk[k]]:
-            chain.append(max(nexts, key=lambda k: self.rest[k, 1]))
-        return chain
+    def _limb_joint(self, root: int, long_m: float) -> int:
+        """The hip or shoulder: first joint of the limb whose next bone is long (collar bones are not)."""
+        for joint, following in zip(chain := self.anatomy.chain(root), chain[1:], strict=False):
+            if self._length(following) >= long_m:
+                return joint
+        return root
 
     def _add_trunk(self) -> None:
-        chain = self._spine()
-        heights = np.concatenate([[0.0], np.cumsum([self._length(j) for j in chain[1:]])])
-        at = heights / max(heights[-1], 1e-9)
-        core = np.interp(at, [0.0, 0.4, 0.85, 1.0], [0.100, 0.090, 0.104, 0.098])
-        for (a, b), (r0, r1) in zip(
-            zip(chain, chain[1:], strict=False), zip(core, core[1:], strict=False), strict=True
-        ):
-            self._add({a: 1.0}, {b: 1.0}, r0, r1, CENTRE, TRUNK)
-        self._add_flanks(chain)
+        a = self.anatomy
+        lengths = [self._length(b if self.parents[b] == c else c) for c, b in zip(a.spine, a.spine[1:], strict=False)]
+        at = np.cumsum([0.0, *lengths]) / max(sum(lengths), 1e-9)
+        core = np.interp(at, [0.0, 0.4, 0.85, 1.0], [0.100, 0.090, 0.104, 0.098]).tolist()
+        for i, (c, b) in enumerate(zip(a.spine, a.spine[1:], strict=False)):
+            self._add({c: 1.0}, {b: 1.0}, (core[i], core[i + 1]), CENTRE, True)
+        self._add_flanks()
 
-    def _add_flanks(self, chain: list[int]) -> None:
-        """Gives the trunk its width: one cone per side from hip to armpit, and the hips across."""
-        top = chain[-1]
-        hips = dict(self._limb_roots(self.pelvis))
-        arms = dict(self._limb_roots(top)) if top != self.pelvis else {}
-        if {LEFT, RIGHT} <= hips.keys():
-            self._add({hips[LEFT]: 1.0}, {hips[RIGHT]: 1.0}, 0.087, 0.087, CENTRE, TRUNK)
+    def _add_flanks(self) -> None:
+        """Gives the trunk its width: the hips across, and per side a cone from hip to armpit and one to the neck."""
+        a = self.anatomy
+        hips = {side: self._limb_joint(root, 0.20) for side, root in a.limbs[a.pelvis].items()}
+        self.across.append((hips[LEFT], hips[RIGHT]))
+        self._add({hips[LEFT]: 1.0}, {hips[RIGHT]: 1.0}, (0.088, 0.088), CENTRE, True)
+        if a.chest == a.pelvis:
+            return
+        shoulders = {side: self._limb_joint(root, 0.17) for side, root in a.limbs[a.chest].items()}
+        self.across.append((shoulders[LEFT], shoulders[RIGHT]))
         for side in (LEFT, RIGHT):
-            if side not in hips or side not in arms:
-                continue
-            tip = arms[side]
-            while self._kids(tip) and abs(self.rest[tip, 0] - self.rest[top, 0]) < 0.08 * self.unit:
-                tip = self._kids(tip)[0]
-            low = {self.pelvis: 0.35, hips[side]: 0.65}
-            high = {top: 0.55, tip: 0.45} if tip != arms[side] else {top: 0.45, tip: 0.55}
-            self._add(low, high, 0.082, 0.092, CENTRE, TRUNK)
-            neck = [k for k in self._kids(top) if self.sides[k] == CENTRE]
-            if neck and tip != arms[side]:
-                self._add({neck[0]: 1.0}, {neck[0]: 0.25, tip: 0.75}, 0.056, 0.050, CENTRE, TRUNK)
+            hip, shoulder = {a.pelvis: 0.35, hips[side]: 0.65}, {a.chest: 0.55, shoulders[side]: 0.45}
+            self._add(hip, shoulder, (0.082, 0.092), CENTRE, True)
+            base = a.head_chain[min(1, len(a.head_chain) - 1)]
+            if base != shoulders[side]:
+                self._add({base: 1.0}, {base: 0.12, shoulders[side]: 0.88}, (0.058, 0.054), CENTRE, True)
 
     def _add_head(self) -> None:
-        """Neck and head: the centre chain above the trunk."""
-        top = self._spine()[-1]
-        chain = [top]
-        while nexts := [k for k in self._kids(chain[-1]) if self.sides[k] == CENTRE and not self.trunk[k]]:
-            if re.search("head", self.skeleton.joint_names[chain[-1]], re.IGNORECASE):
-                break
-            chain.append(max(nexts, key=lambda k: self.rest[k, 1]))
+        chain = self.anatomy.head_chain
         if len(chain) == 1:
             return
-        for a, b in zip(chain, chain[1:], strict=False):
-            self._add({a: 1.0}, {b: 1.0}, 0.054, 0.048, CENTRE)
+        for c, b in zip(chain, chain[1:], strict=False):
+            self._add({c: 1.0}, {b: 1.0}, (0.054, 0.048), CENTRE)
         neck, head = chain[-2], chain[-1]
         stretch = 0.085 / max(self._length(head), 0.03)  # from the head joint on to the middle of the skull
-        crown = {head: 1.0 + stretch, neck: -stretch}
-        chin = {head: 1.0 + 0.22 * stretch, neck: -0.22 * stretch}
-        self._add(chin, crown, 0.077, 0.097, CENTRE)
+        low, high = 0.22 * stretch, stretch
+        self._add({head: 1 + low, neck: -low}, {head: 1 + high, neck: -high}, (0.077, 0.097), CENTRE)
 
     def _add_limbs(self) -> None:
-        """Arms and legs: thickness follows the arc length from the trunk, so twist joints disappear inside."""
-        chain_joints = set(self._spine())
-        arc: dict[int, float] = {}
-        for joint in self.drawn:
+        a = self.anatomy
+        for attach, sides in a.limbs.items():
+            leg = attach == a.pelvis
+            for side, root in sides.items():
+                first = self._limb_joint(root, 0.20 if leg else 0.17)
+                for joint in a.chain(root)[: a.chain(root).index(first) + 1]:  # collar bones belong to the trunk
+                    width = (0.080, 0.080) if leg else (0.066, 0.056)
+                    self._add({int(self.parents[joint]): 1.0}, {joint: 1.0}, width, CENTRE, True)
+                self._add_limb(first, side, leg)
+                if leg:
+                    self.feet.append(a.chain(root)[-1])
+
+    def _add_limb(self, first: int, side: int, leg: bool) -> None:
+        """Thickness follows the length along the limb, so twist joints disappear inside it."""
+        a, arc, fingers = self.anatomy, {first: 0.0}, set[int]()
+        at, widths = _LEG if leg else _ARM
+        for joint in a.below(first):
             parent = int(self.parents[joint])
-            if joint == self.pelvis or self.sides[joint] == CENTRE or self._length(joint) > _LONGEST_BONE_M:
+            length = self._length(joint)
+            start, arc[joint] = arc[parent], arc[parent] + length
+            if length > _LONGEST_BONE_M or length < 1e-4:
                 continue
-            arc[joint] = arc.get(parent, 0.0) + self._length(joint)
-            if parent in chain_joints:  # hip or collar bone: part of the trunk
-                width = (0.080, 0.080) if parent == self.pelvis else (0.066, 0.056)
-                self._add({parent: 1.0}, {joint: 1.0}, *width, CENTRE, TRUNK)
+            branches = len(a.kids[parent]) > 1 and start > (0.70 if leg else 0.42)
+            if parent in fingers or branches:
+                fingers.add(joint)
+                radius = float(np.clip(0.17 * length, 0.0075, 0.022 if leg else 0.017))
+                self._add({parent: 1.0}, {joint: 1.0}, (radius, 0.85 * radius), side)
                 continue
-            self._add_limb_bone(parent, joint, arc.get(parent, 0.0), arc[joint])
+            r0, r1 = np.interp([start, arc[joint]], at, widths).tolist()
+            self._add({parent: 1.0}, {joint: 1.0}, (r0, r1), side)
+            if not a.kids[joint] and arc[joint] > (0.70 if leg else 0.42):
+                self._add_tip(parent, joint, r1, side, leg)
 
-    def _add_limb_bone(self, parent: int, joint: int, start_m: float, end_m: float) -> None:
-        leg, side = self._is_leg(joint), self.sides[joint]
-        if self._is_finger(joint, start_m):
-            radius = float(np.clip(0.17 * self._length(joint), 0.0075, 0.017))
-            self.fingers.add(joint)
-            self._add({parent: 1.0}, {joint: 1.0}, radius, 0.85 * radius, side)
-            return
-        at, radii = _LEG if leg else _ARM
-        r0, r1 = np.interp([start_m, end_m], at, radii)
-        self._add({parent: 1.0}, {joint: 1.0}, float(r0), float(r1), side)
-        far = end_m > (0.75 if leg else 0.5)
-        if far and not self._kids(joint) and self._length(joint) > 0.04:
-            self._add_tip(parent, joint, float(r1))
-
-    def _is_finger(self, joint: int, start_m: float) -> bool:
-        """Below a hand or foot that branches, or far out and short."""
-        parent = int(self.parents[joint])
-        if parent in self.fingers:
-            return True
-        beyond = start_m > (0.95 if self._is_leg(joint) else 0.58)
-        return beyond and len(self._kids(parent)) > 1
-
-    def _is_leg(self, joint: int) -> bool:
-        while self.sides[joint] != CENTRE:
-            joint = int(self.parents[joint])
-        return joint == self.pelvis
-
-    def _add_tip(self, parent: int, joint: int, radius: float) -> None:
+    def _add_tip(self, parent: int, joint: int, radius: float, side: int, leg: bool) -> None:
         """Toes or a hand beyond the last joint of a limb."""
-        leg = self._is_leg(joint)
-        reach = (0.045 if leg else 0.10) / self._length(joint)
-        tip = {joint: 1.0 + reach, parent: -reach}
+        reach = (0.045 if leg else 0.10) / max(self._length(joint), 0.05)
+        tip = {joint: 1 + reach, parent: -reach}
         swell, taper = (1.0, 0.85) if leg else (1.12, 0.80)
-        self._add({joint: 1.0}, tip, radius * swell, radius * taper, self.sides[joint])
+        self._add({joint: 1.0}, tip, (radius * swell, radius * taper), side)
 
-    def _pairs(self) -> list[tuple[int, int]]:
-        """Left and right limb roots on the same trunk joint, hips first."""
-        pairs = []
-        for attach in self._spine():
-            roots = dict(self._limb_roots(attach))
-            if {LEFT, RIGHT} <= roots.keys():
-                pairs.append((roots[LEFT], roots[RIGHT]))
-        return pairs
-
-    def _feet(self) -> tuple[int, ...]:
-        legs = [j for j in self.drawn if self.sides[j] != CENTRE and self._is_leg(j)]
-        return tuple(j for j in legs if not self._kids(j))
+    def _add_plain_bones(self) -> None:
+        """Without limbs on both sides nothing is known: every bone is drawn by its length."""
+        for joint, parent in enumerate(self.parents.tolist()):
+            if parent >= 0:
+                radius = float(np.clip(0.12 * self._length(joint), 0.01, 0.08))
+                self._add({parent: 1.0}, {joint: 1.0}, (radius, 0.8 * radius), self.anatomy.sides[joint])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -16,6 +16,8 @@ from animoe.rig.rotations import Array
 _TIGHTEST, _WIDEST = 1.25, 2.4
 """Picture height in body spans: never closer, never further, whatever the motion does."""
 _SMOOTHING_S = 0.25
+_SAME_UNIT = 4.0
+"""Bodies that differ by more than this factor are in different units; each is then drawn at its own scale."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +70,9 @@ class Shot:
 
 
 def frame_all(clips: Sequence[Clip], labels: Sequence[str], aspect: float, *, samples: int = 24) -> list[Shot]:
-    """Makes one shot per clip, all at the same scale, so that every character stays inside its picture.
+    """Makes one shot per clip, so that every character stays inside its picture.
+
+    All have the same scale, unless their sizes differ so much that they must be in different units.
 
     Args:
         clips, labels: equally many, at least one.
@@ -83,8 +87,12 @@ def frame_all(clips: Sequence[Clip], labels: Sequence[str], aspect: float, *, sa
     if len(labels) != len(clips):
         raise InvalidRequest(f"{len(clips)} clips need as many labels, got {len(labels)}")
     shots = [_shot(clip, str(label)) for clip, label in zip(clips, labels, strict=True)]
-    height = max(_needed_height(shot, aspect, samples) for shot in shots)
-    return [_with_height(shot, height) for shot in shots]
+    heights = [_needed_height(shot, aspect, samples) for shot in shots]
+    spans = [shot.body.span_m for shot in shots]
+    if max(spans) <= _SAME_UNIT * min(spans):
+        return [replace(shot, view_height_m=max(heights)) for shot in shots]
+    widest = max(height / span for height, span in zip(heights, spans, strict=True))
+    return [replace(shot, view_height_m=widest * shot.body.span_m) for shot in shots]
 
 
 def _shot(clip: Clip, label: str) -> Shot:
@@ -100,10 +108,6 @@ def _shot(clip: Clip, label: str) -> Shot:
     track[:, 1] = 0.52 * body.span_m
     yaw = body.facing(positions)
     return Shot(clip, label, body, positions.astype(np.float32), track, yaw, _TIGHTEST * body.span_m)
-
-
-def _with_height(shot: Shot, view_height_m: float) -> Shot:
-    return Shot(shot.clip, shot.label, shot.body, shot.positions_m, shot.track_m, shot.yaw, view_height_m)
 
 
 def _smoothed(path: Array, sigma: float) -> Array:
