@@ -1,7 +1,7 @@
-"""Anatomy: where a skeleton has its pelvis, chest, head and limbs, found from names of sides, hierarchy and lengths.
+"""Anatomy: where a skeleton has its pelvis, chest, head and limbs, from names of sides, hierarchy and lengths.
 
 Rest poses are not trusted beyond bone lengths: in many BVH files every bone of the rest pose points up.
-(`animoe.retarget.roles` names joints precisely, for rigs that can be driven; a picture must also work for the others.)
+(`animoe.retarget.roles` names joints precisely, for rigs that can be driven; pictures must work for all.)
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ import numpy as np
 from animoe.rig.skeleton import Skeleton
 
 CENTRE, LEFT, RIGHT = 0, 1, 2
-_HELPER = re.compile(r"(^|[^a-z])(ik|ctrl|control|pole|target|socket|attach|weapon|helper|virtual|vb|handslot)([^a-z]|$)")
+_HELPER = re.compile(
+    r"(^|[^a-z])(ik|ctrl|control|pole|target|socket|attach|weapon|helper|virtual|vb|handslot)([^a-z]|$)"
+)
 _SUBSTANTIAL = 0.3
 """A limb is at least this share of the longest limb; the rest are eyes, ribs, breasts."""
 
@@ -75,7 +77,7 @@ class Anatomy:
 
     @cached_property
     def limbs(self) -> dict[int, dict[int, int]]:
-        """Trunk joint -> side -> first joint of the limb it carries; only trunk joints with a limb on both sides."""
+        """Trunk joint -> side -> first joint of the limb there; only trunk joints with limbs on both sides."""
         found: dict[int, dict[int, int]] = {}
         for joint, kids in enumerate(self.kids):
             if self.sides[joint] != CENTRE or self.helpers[joint]:

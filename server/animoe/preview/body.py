@@ -1,8 +1,8 @@
 """Body: which round cones are drawn for a skeleton, and how thick.
 
-Built once per skeleton. The ends of every cone are linear combinations of joint positions, so a pose is drawn from joint
-positions alone, and points that no rig has (toes, fingertips, the crown) follow the motion. Sizes in the tables are
-metres on an adult and scale with the skeleton's bone lengths.
+Built once per skeleton. The ends of every cone are linear combinations of joint positions, so a pose is drawn
+from joint positions alone, and points that no rig has (toes, fingertips, the crown) follow the motion. Sizes in
+the tables are metres on an adult and scale with the skeleton's bone lengths.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class Body:
         return ends[:, 0], ends[:, 1]
 
     def facing(self, positions_m: Array) -> float:
-        """Yaw in radians about +Y (0 = +Z) that the character faces in joint positions (T, J, 3), averaged."""
+        """Mean yaw in radians about +Y (0 = +Z) that the character faces in joint positions (T, J, 3)."""
         if not len(self.across):
             return 0.0
         side = (positions_m[:, self.across[:, 0]] - positions_m[:, self.across[:, 1]]).sum(axis=1)
@@ -122,14 +122,18 @@ class _Builder:
         if not a.limbs:
             return a.reach[0]
         leg = max(a.reach[k] + a.lengths[k] for k in a.limbs[a.pelvis].values())
-        spine = sum(a.lengths[b if self.parents[b] == c else c] for c, b in zip(a.spine, a.spine[1:], strict=False))
+        spine = sum(
+            a.lengths[b if self.parents[b] == c else c] for c, b in zip(a.spine, a.spine[1:], strict=False)
+        )
         return leg + spine + sum(a.lengths[j] for j in a.head_chain[1:])
 
     def _length(self, joint: int) -> float:
         """Length of the bone that ends in `joint`, in adult metres."""
         return self.anatomy.lengths[joint] / self.unit
 
-    def _add(self, start: Point, end: Point, radii: tuple[float, float], tint: int, trunk: bool = False) -> None:
+    def _add(
+        self, start: Point, end: Point, radii: tuple[float, float], tint: int, trunk: bool = False
+    ) -> None:
         self.cones.append((start, end, *radii, tint, trunk))
 
     def _limb_joint(self, root: int, long_m: float) -> int:
@@ -141,7 +145,9 @@ class _Builder:
 
     def _add_trunk(self) -> None:
         a = self.anatomy
-        lengths = [self._length(b if self.parents[b] == c else c) for c, b in zip(a.spine, a.spine[1:], strict=False)]
+        lengths = [
+            self._length(b if self.parents[b] == c else c) for c, b in zip(a.spine, a.spine[1:], strict=False)
+        ]
         at = np.cumsum([0.0, *lengths]) / max(sum(lengths), 1e-9)
         core = np.interp(at, [0.0, 0.4, 0.85, 1.0], [0.100, 0.090, 0.104, 0.098]).tolist()
         for i, (c, b) in enumerate(zip(a.spine, a.spine[1:], strict=False)):
@@ -149,7 +155,7 @@ class _Builder:
         self._add_flanks()
 
     def _add_flanks(self) -> None:
-        """Gives the trunk its width: the hips across, and per side a cone from hip to armpit and one to the neck."""
+        """Gives the trunk its width: the hips across, and per side cones from armpit to hip and to neck."""
         a = self.anatomy
         hips = {side: self._limb_joint(root, 0.20) for side, root in a.limbs[a.pelvis].items()}
         self.across.append((hips[LEFT], hips[RIGHT]))
@@ -182,7 +188,9 @@ class _Builder:
             leg = attach == a.pelvis
             for side, root in sides.items():
                 first = self._limb_joint(root, 0.20 if leg else 0.17)
-                for joint in a.chain(root)[: a.chain(root).index(first) + 1]:  # collar bones belong to the trunk
+                for joint in a.chain(root)[
+                    : a.chain(root).index(first) + 1
+                ]:  # collar bones belong to the trunk
                     width = (0.080, 0.080) if leg else (0.066, 0.056)
                     self._add({int(self.parents[joint]): 1.0}, {joint: 1.0}, width, CENTRE, True)
                 self._add_limb(first, side, leg)

@@ -24,7 +24,7 @@ def font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
 def fitted(
     text: str, face: ImageFont.FreeTypeFont | ImageFont.ImageFont, width_px: int, *, lines: int
 ) -> list[str]:
-    """Breaks `text` into at most `lines` lines of at most `width_px`; what does not fit ends in an ellipsis."""
+    """Breaks `text` into at most `lines` lines of `width_px`; what does not fit ends in an ellipsis."""
     rows: list[str] = []
     words = " ".join("".join(c if c.isprintable() else " " for c in text).split()).split(" ")
     current = ""

@@ -1,9 +1,9 @@
 """Ray casting of round cones (a sphere swept along a segment while its radius changes linearly), in numpy.
 
 For a ray x = t d from the camera and w = x - a, the sphere at parameter s along axis v = b - a has
-|w - s v|^2 = (ra + s dr)^2, that is |w|^2 - ra^2 - 2 s N + s^2 D = 0 with N = w.v + ra dr and D = |v|^2 - dr^2.
-The surface is the envelope over s: at s = N / D this becomes |w|^2 - ra^2 - N^2 / D = 0, a quadratic in t. Where s leaves
-[0, 1] the surface is the sphere at that end.
+|w - s v|^2 = (ra + s dr)^2, that is |w|^2 - ra^2 - 2 s N + s^2 D = 0 with N = w.v + ra dr and
+D = |v|^2 - dr^2. The surface is the envelope over s: at s = N / D this becomes |w|^2 - ra^2 - N^2 / D = 0, a
+quadratic in t. Where s leaves [0, 1] the surface is the sphere at that end.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from animoe.preview.camera import Camera
+from animoe.preview.camera import Camera, length
 from animoe.rig.rotations import Array
 
 FAR = np.float32(1e9)
@@ -89,7 +89,7 @@ def _hit(rays: Array, a: Array, b: Array, ra: float, rb: float) -> tuple[Array, 
         t = np.where(on, tc, t)
         centre_s = np.where(on, s, centre_s)
     normal = rays * t[..., None] - a - centre_s[..., None] * axis
-    normal /= np.maximum(np.sqrt((normal**2).sum(-1, keepdims=True)), 1e-9)
+    normal /= np.maximum(length(normal), 1e-9)[..., None]
     return t.astype(np.float32), normal.astype(np.float32)
 
 

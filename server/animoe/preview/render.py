@@ -1,7 +1,7 @@
 """Draws one pose as a body of shaded round cones on a studio floor.
 
-Light is computed in linear colour with one soft key light (with a shadow map), a sky, and a rim light; the picture is
-drawn at SAMPLES times its size and averaged down. Everything is deterministic.
+Light is computed in linear colour: one soft key light with a shadow map, a sky, and a rim. The figure is drawn at
+SAMPLES times its size and averaged down. Everything is deterministic.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image, ImageFilter
 
 from animoe.preview.body import ADULT_SPAN_M, Body
-from animoe.preview.camera import Camera
+from animoe.preview.camera import Camera, length
 from animoe.preview.raycast import Hits, cast
 from animoe.rig.rotations import Array
 
@@ -128,13 +128,18 @@ class _Light:
         return 1 - _bilinear(self.softened, x, y)
 
     def on_body(self, points: Array) -> Array:
-        """(N, 3) body points -> (N,) light left: depth comparisons with a soft edge, blended between pixels."""
+        """(N, 3) body points -> (N,) light left: soft depth comparisons, blended between pixels."""
         x, y, distance = self._pixel(points)
         x, y = np.clip(x, 0, _SHADOW_PX - 1.001), np.clip(y, 0, _SHADOW_PX - 1.001)
         c, r = x.astype(np.int32), y.astype(np.int32)
         fx, fy = x - c, y - r
         left = np.zeros(len(points), dtype=np.float32)
-        for dc, dr, weight in ((0, 0, (1 - fx) * (1 - fy)), (1, 0, fx * (1 - fy)), (0, 1, (1 - fx) * fy), (1, 1, fx * fy)):
+        for dc, dr, weight in (
+            (0, 0, (1 - fx) * (1 - fy)),
+            (1, 0, fx * (1 - fy)),
+            (0, 1, (1 - fx) * fy),
+            (1, 1, fx * fy),
+        ):
             free = self.distance[r + dr, c + dc] - distance
             left += weight * np.clip(free / self.bias + 2, 0, 1)
         return left
@@ -143,7 +148,7 @@ class _Light:
         view = self.camera.to_view(points)
         scale = self.camera.focal_px / np.maximum(view[:, 2], 1e-3)
         half = _SHADOW_PX / 2
-        return half + view[:, 0] * scale - 0.5, half - view[:, 1] * scale - 0.5, np.sqrt((view**2).sum(-1))
+        return half + view[:, 0] * scale - 0.5, half - view[:, 1] * scale - 0.5, length(view)
 
 
 def _shade(hits: Hits, figure: Array, camera: Camera, light: _Light, body: Body, studio: Studio) -> Array:
@@ -159,10 +164,10 @@ def _shade(hits: Hits, figure: Array, camera: Camera, light: _Light, body: Body,
     up = normal @ camera.axes[:, 1]
     sky = 0.5 + 0.5 * up
     bounce = np.clip(-up, 0, 1) * np.clip(1 - world[:, 1] / (0.5 * body.span_m), 0, 1)
-    glance = 1 - np.clip(-(normal * rays).sum(-1), 0, 1)
+    glance = 1 - np.clip(-np.einsum("ni,ni->n", normal, rays), 0, 1)
     half = key - rays
-    half /= np.sqrt((half**2).sum(-1, keepdims=True))
-    gloss = np.clip((normal * half).sum(-1), 0, 1) ** 28 * lit
+    half /= length(half)[:, None]
+    gloss = np.clip(np.einsum("ni,ni->n", normal, half), 0, 1) ** 28 * lit
     ambient = _tone((0.20, 0.25, 0.36)) * sky[:, None] + _tone((0.05, 0.05, 0.07))
     warm = _tone((1.06, 0.98, 0.86)) * lit[:, None] * np.float32(0.80)
     colour = albedo * (ambient + warm + (0.10 * bounce)[:, None])
@@ -184,9 +189,9 @@ def _smooth_trunk(hits: Hits, body: Body, camera: Camera) -> Array:
     mean = hits.normal[box] * inside[..., None]
     for _ in range(2):
         mean = _box_blur(mean, reach)
-    length = np.maximum(np.sqrt((mean**2).sum(-1, keepdims=True)), 1e-6)
+    mean /= np.maximum(length(mean), 1e-6)[..., None]
     normal = hits.normal.copy()
-    normal[box] = np.where(inside[..., None], mean / length, normal[box])
+    normal[box] = np.where(inside[..., None], mean, normal[box])
     return normal
 
 
@@ -228,7 +233,9 @@ def _scenery(camera: Camera, light: _Light, body: Body, planted_m: Array, studio
 
 def _grid(points: Array, distance: Array, slope: Array, camera: Camera) -> Array:
     """(N,) strength of the floor lines: 1 per metre strong, half metres faint, antialiased."""
-    width = np.maximum(distance / np.float32(camera.focal_px) / np.maximum(-slope, 0.05), 1e-5)  # metres per pixel
+    width = np.maximum(
+        distance / np.float32(camera.focal_px) / np.maximum(-slope, 0.05), 1e-5
+    )  # metres per pixel
     strength = np.zeros(len(points), dtype=np.float32)
     for spacing, weight in ((1.0, 1.0), (0.5, 0.35)):
         fade = np.clip(spacing / (8 * width) - 0.5, 0, 1) * weight

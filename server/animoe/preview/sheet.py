@@ -42,7 +42,9 @@ def contact_sheet(
     if not 1 <= columns <= _MAX_COLUMNS:
         raise InvalidRequest(f"a contact sheet has 1 to {_MAX_COLUMNS} columns, got {columns}")
     if len(clips) > _MAX_ROWS:
-        raise InvalidRequest(f"a contact sheet has at most {_MAX_ROWS} rows, got {len(clips)} clips; make several")
+        raise InvalidRequest(
+            f"a contact sheet has at most {_MAX_ROWS} rows, got {len(clips)} clips; make several"
+        )
     shots = frame_all(clips, labels, CELL_PX[0] / CELL_PX[1], samples=columns)
     width, height = CELL_PX
     size = (PANEL_PX + columns * (width + _GAP), len(shots) * (height + _GAP))
@@ -77,7 +79,10 @@ def _panel(shot: Shot, columns: int, reach: float) -> Image.Image:
         y += 19
     length = float(np.linalg.norm(np.diff(shot.ground_path, axis=0), axis=-1).sum())
     duration = shot.clip.duration_s
-    for line in (f"{duration:.2f} s at {shot.clip.frame_rate_hz:g} fps", f"{length:.2f} m, {length / duration:.2f} m/s"):
+    for line in (
+        f"{duration:.2f} s at {shot.clip.frame_rate_hz:g} fps",
+        f"{length:.2f} m, {length / duration:.2f} m/s",
+    ):
         draw.text((14, y + 2), line, fill=FAINT, font=font(12))
         y += 16
     _draw_path(draw, shot, columns, (14, height - 120, PANEL_PX - 14, height - 10), reach)

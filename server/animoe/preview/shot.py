@@ -66,10 +66,14 @@ class Shot:
         moved = np.linalg.norm(self.positions_m[after, feet] - self.positions_m[before, feet], axis=-1)
         speed = moved * self.clip.frame_rate_hz / (after - before)
         low = self.positions_m[frame, feet, 1] < 0.045 * self.body.span_m
-        return tuple(joint for joint, on in zip(feet, low & (speed < 0.3 * self.body.span_m), strict=True) if on)
+        return tuple(
+            joint for joint, on in zip(feet, low & (speed < 0.3 * self.body.span_m), strict=True) if on
+        )
 
 
-def frame_all(clips: Sequence[Clip], labels: Sequence[str], aspect: float, *, samples: int = 24) -> list[Shot]:
+def frame_all(
+    clips: Sequence[Clip], labels: Sequence[str], aspect: float, *, samples: int = 24
+) -> list[Shot]:
     """Makes one shot per clip, so that every character stays inside its picture.
 
     All have the same scale, unless their sizes differ so much that they must be in different units.
@@ -102,10 +106,13 @@ def _shot(clip: Clip, label: str) -> Shot:
     positions = clip.world()[1]
     bad = np.flatnonzero(~np.isfinite(positions).all(axis=(1, 2)))
     if len(bad):
-        raise InvalidRequest(f"the clip {what} holds NaN or infinite numbers at frame {bad[0]}; repair it first")
+        raise InvalidRequest(
+            f"the clip {what} holds NaN or infinite numbers at frame {bad[0]}; repair it first"
+        )
     body = Body.of(clip.skeleton)
     track = _smoothed(positions[:, body.pelvis], _SMOOTHING_S * clip.frame_rate_hz)
-    track[:, 1] = 0.52 * body.span_m
+    pelvis_height = float(np.median(positions[:, body.pelvis, 1]))
+    track[:, 1] = max(0.52 * body.span_m, pelvis_height - 0.06 * body.span_m)  # raw clips may float
     yaw = body.facing(positions)
     return Shot(clip, label, body, positions.astype(np.float32), track, yaw, _TIGHTEST * body.span_m)
 
