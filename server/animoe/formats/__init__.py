@@ -9,8 +9,8 @@ A file may differ:
 | BVH (.bvh) | not said, mostly cm | not said, mostly Y up | degrees, order per joint | fixed rate |
 
 glTF is read straight into our convention at 30 fps. BVH is read as its plain numbers, and `formats.normalise`
-finds the unit and the up axis from the skeleton. What we write: glTF in metres; BVH in centimetres, Y up, identity
-rest rotations. Files are hostile input: whatever is in them, the only error that comes out is `FileError`.
+finds the unit and the up axis from the skeleton. What we write: glTF in metres; BVH in centimetres, Y up,
+identity rest rotations. Files are hostile input: whatever is in them, only `FileError` comes out.
 """
 
 from __future__ import annotations

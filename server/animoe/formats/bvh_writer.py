@@ -1,8 +1,8 @@
 """BVH writing: centimetres and degrees, Y up, identity rest rotations.
 
-BVH has no rest rotations: its rest pose is the OFFSETs with every rotation zero. So the clip is first moved to
-a model-aligned skeleton, whose joints stand at the same rest positions with axes parallel to the model's. With G
-the rest rotation of a joint in model space, p its parent, L a local rotation and t a local translation:
+BVH has no rest rotations: its rest pose is the OFFSETs with every rotation zero. So the clip first moves to a
+model-aligned skeleton: same rest joint positions, axes parallel to the model's. With G the rest rotation of
+a joint in model space, p its parent, L a local rotation, t a local translation:
 
     world rotation   W' = W G^-1           (in rest W = G, hence W' = identity)
     local rotation   L' = W'p^-1 W' = Gp L G^-1

@@ -1,9 +1,9 @@
 """glTF 2.0 reading (.glb, .gltf): one clip per animation, nodes as joints, resampled to 30 fps.
 
 World axes of glTF are ours: right-handed, Y up, metres. A clip has no scale, so scale that stays constant is
-folded into the translations below it (an armature in centimetres under a node scaled by 0.01 comes out in metres);
-animated scale is left out. Quirks handled: keys that start at 1/30 s instead of 0, children listed before parents,
-repeated or missing names, integer rotations, several roots.
+folded into the translations below it (an armature in centimetres under a node scaled by 0.01 comes out in
+metres); animated scale is left out. Quirks handled: keys that start at 1/30 s instead of 0, children listed
+before parents, repeated or missing names, integer rotations, several roots.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from animoe.formats.gltf_document import Document, Json
-from animoe.formats.gltf_nodes import Joints, constant_scale, fold_scale, read_joints
+from animoe.formats.gltf_nodes import Joints, clean_name, constant_scale, fold_scale, read_joints
 from animoe.formats.gltf_tracks import KeySpan, TrackBatch
 from animoe.motion.clip import Clip
 from animoe.rig.canonical import FRAME_RATE_HZ
@@ -22,8 +22,8 @@ from animoe.rig.rotations import Array, unroll
 from animoe.rig.skeleton import Skeleton
 
 MAX_SECONDS = 7200.0
-MAX_JOINT_FRAMES = 6_000_000
-"""Joints x frames of all animations of a file: two hours of a 27-joint rig, about 0.3 GB."""
+MAX_JOINT_FRAMES = 3_000_000
+"""Joints x frames of all animations of a file: an hour of a 27-joint rig, 170 MB."""
 _PATHS = {"translation": "VEC3", "rotation": "VEC4", "scale": "VEC3"}
 
 
@@ -48,8 +48,8 @@ class _Animation:
 def read_gltf(path: Path) -> list[Clip]:
     """Reads every skeletal animation of a glTF file, in file order, all on one skeleton.
 
-    Joints are the nodes that belong to a skin or are animated, and what is above them, in the one tree that holds
-    most of the animated nodes. Frame 0 of a clip is the first key of its animation.
+    Joints are the nodes that belong to a skin or are animated, and what is above them, in the one tree that
+    holds most of the animated nodes. Frame 0 of a clip is the first key of its animation.
 
     Raises:
         FileError: not glTF 2.0, damaged, or without animated nodes; says where.
@@ -62,7 +62,7 @@ def read_gltf(path: Path) -> list[Clip]:
         _read_animation(document, index, animation, targets[index], joints)
         for index, animation in enumerate(document.items("animations"))
     ]
-    rest = fold_scale(joints.translations[None], joints.scales, joints.parents)[0]
+    rest = _folded(document, "nodes", joints.translations[None], joints.scales, joints.parents)[0]
     skeleton = Skeleton.build(joints.names, joints.parents, rest, joints.rotations)
     clips: list[Clip] = []
     room = MAX_JOINT_FRAMES
@@ -92,7 +92,7 @@ def _read_animation(
 ) -> _Animation:
     name = animation.get("name")
     place = f"animation {index} ({name!r:.60})"
-    result = _Animation(name if type(name) is str else f"animation_{index}", place)
+    result = _Animation(clean_name(name) or f"animation_{index}", place)
     samplers = document.items("samplers", animation, result.place)
     for channel, node, path in channels:
         if node in joints.of_node:
@@ -141,10 +141,17 @@ def _sample(document: Document, animation: _Animation, joints: Joints, skeleton:
             where = f"{animation.place}, node {skeleton.joint_names[bad]!r:.60}"
             raise document.error(f"NaN or infinite {path}", where, "Repair the curve and export again.")
     scales = constant_scale(sampled["scale"], joints.scales)
-    translations = fold_scale(sampled["translation"], scales, joints.parents)
-    if not (np.abs(translations) < 1e9).all():
-        raise document.error("absurdly large positions or scales", animation.place)
+    translations = _folded(document, animation.place, sampled["translation"], scales, joints.parents)
     return Clip(skeleton, FRAME_RATE_HZ, unroll(sampled["rotation"]), translations, animation.name)
+
+
+def _folded(document: Document, place: str, translations: Array, scales: Array, parents: Array) -> Array:
+    folded = fold_scale(translations, scales, parents)
+    if not (np.abs(folded) < 1e9).all():
+        raise document.error(
+            "absurdly large positions or scales", place, "Check the unit it was exported in."
+        )
+    return folded
 
 
 def _grid(document: Document, animation: _Animation, joint_count: int, room: int) -> Array:

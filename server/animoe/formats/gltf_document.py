@@ -19,8 +19,10 @@ from animoe.errors import FileError
 from animoe.rig.rotations import Array
 
 MAX_BYTES = 1 << 30
-MAX_ELEMENTS = 1 << 24
+MAX_ELEMENTS = 1 << 22
 """Elements of one accessor: one without data (all zeros) could otherwise ask for any amount of memory."""
+MAX_NUMBERS = 1 << 26
+"""Numbers of all accessors together: many of them may share a few bytes of data."""
 
 Json = dict[str, Any]
 _JSON_CHUNK, _BIN_CHUNK = 0x4E4F534A, 0x004E4942
@@ -50,6 +52,7 @@ class Document:
         self._buffers: dict[int, bytes] = {}
         self._accessors: dict[tuple[int, str], Array] = {}
         self._key_times: dict[int, Array] = {}
+        self._numbers_left = MAX_NUMBERS
 
     def error(self, problem: str, place: str = "", remedy: str = _RE_EXPORT) -> FileError:
         return FileError(self.path, problem, place=place, remedy=remedy)
@@ -77,8 +80,10 @@ class Document:
 
     def numbers(self, holder: Json, key: str, default: tuple[float, ...], place: str) -> Array:
         """The finite numbers under `key`, as many as `default` has, which stands in when it is absent."""
-        value = holder.get(key, default)
-        if type(value) not in (list, tuple) or len(value) != len(default):
+        if key not in holder:
+            return np.array(default, dtype=np.float64)
+        value = holder[key]
+        if type(value) is not list or len(value) != len(default):
             raise self.error(f"{key!r} needs {len(default)} numbers", place)
         if not all(type(x) in (int, float) and abs(x) <= 1e9 for x in value):  # also false for NaN
             raise self.error(f"{key!r} holds NaN, an absurdly large number or no number", place)
@@ -110,6 +115,11 @@ class Document:
             raise self.error(f"type is {accessor.get('type')!r:.20}, expected {kind}", place)
         count, component = self._size(accessor, "count", place), accessor.get("componentType")
         width = _WIDTHS[kind]
+        self._numbers_left -= count * width
+        if self._numbers_left < 0:
+            raise self.error(
+                f"the file holds more than {MAX_NUMBERS} numbers", place, "Split it into several files."
+            )
         if "bufferView" in accessor:
             raw = self._elements(accessor, component, count, width, place)
         else:
@@ -133,7 +143,7 @@ class Document:
         values[rows] = new
 
     def _elements(self, holder: Json, component: object, count: int, width: int, place: str) -> Array:
-        """(count, width) raw numbers of the buffer view that `holder`, an accessor or a part of one, names."""
+        """(count, width) raw numbers of the buffer view that `holder` (all or part of an accessor) names."""
         dtype = np.dtype(_DTYPES[component]) if type(component) is int and component in _DTYPES else None
         if dtype is None:
             raise self.error(f"unknown componentType {component!r:.20}", place)

@@ -109,12 +109,16 @@ def _parents_first(members: list[int], parents: dict[int, int]) -> list[int]:
     return order
 
 
+def clean_name(name: object) -> str:
+    """A name that any file or terminal can take (JSON allows half surrogate pairs); empty if no text."""
+    return name.encode("utf-8", "replace").decode() if type(name) is str else ""
+
+
 def _unique_names(nodes: list[Json], order: list[int]) -> tuple[str, ...]:
     """Names of the nodes; missing ones become node_7, repeated ones get _2, _3, …"""
     unique: dict[str, None] = {}
     for node in order:
-        given = nodes[node].get("name")
-        name = given if type(given) is str and given else f"node_{node}"
+        name = clean_name(nodes[node].get("name")) or f"node_{node}"
         candidate, copy = name, 2
         while candidate in unique:
             candidate, copy = f"{name}_{copy}", copy + 1
@@ -176,7 +180,7 @@ def fold_scale(translations: Array, scales: Array, parents: Array) -> Array:
         return translations
     factors = np.ones_like(scales)
     above = np.ones(len(scales))  # product of the mean scales from the root down to and with this joint
-    with np.errstate(over="ignore"):  # absurd values end as infinity, which the reader refuses
+    with np.errstate(all="ignore"):  # absurd values end as infinity or NaN; the reader refuses them
         means = np.cbrt(np.prod(scales, axis=-1))
         for joint, parent in enumerate(parents):
             grand = 1.0 if parent < 0 or parents[parent] < 0 else above[parents[parent]]

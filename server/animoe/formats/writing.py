@@ -19,8 +19,8 @@ def write_atomically(path: Path, data: bytes) -> None:
         FileError: the folder is missing, read-only or full; nothing is left behind then.
     """
     # Not `tempfile`: its files are private to the user, and a rename keeps that.
-    scratch = path.with_name(f".{path.name[:80]}.{secrets.token_hex(4)}.tmp")
     try:
+        scratch = path.with_name(f".{path.name[:80]}.{secrets.token_hex(4)}.tmp")
         try:
             scratch.write_bytes(data)
             os.replace(scratch, path)
@@ -37,5 +37,7 @@ def check_writable(clip: Clip) -> None:
     name = f"clip {clip.name!r}"
     if clip.frame_count == 0:
         raise InvalidRequest(f"{name} has no frames; write at least one")
+    if not np.isfinite(clip.frame_rate_hz):
+        raise InvalidRequest(f"{name} has a frame rate of {clip.frame_rate_hz}; give a finite one")
     if not (np.isfinite(clip.local_rotations).all() and np.isfinite(clip.local_translations).all()):
         raise InvalidRequest(f"{name} holds NaN or infinite numbers; repair it before writing")
