@@ -114,7 +114,9 @@ class Decoder(nn.Module):
     def forward(self, latent: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         """(B, N, latent), (B, history, W) -> features (B, 4N, 140), next state."""
         h, state = self.stack(self.lift(latent), state)
-        frames = self.out(self.norm(h)).float().unflatten(-1, (FRAMES_PER_TOKEN, FEATURE_COUNT)).flatten(1, 2)
+        with torch.autocast(h.device.type, enabled=False):  # half precision here would show as trembling joints
+            frames = self.out(self.norm(h.float()))
+        frames = frames.unflatten(-1, (FRAMES_PER_TOKEN, FEATURE_COUNT)).flatten(1, 2)
         return frames * self.std + self.mean, state
 
 

@@ -41,12 +41,16 @@ class EmotionKey:
 
     @property
     def vector(self) -> Array:
-        """(E,) float32: normalised weights times intensity, in the order of EMOTIONS."""
+        """(E,) float32: normalised weights times intensity, in the order of EMOTIONS; neutral is the zero vector.
+
+        So the way from neutral to an emotion is a straight line, and intensity is how far to go along it.
+        """
         row = np.array([self.weights.get(name, 0.0) for name in EMOTIONS], dtype=np.float32)
         total = row.sum()
         if total <= 0:
             return np.zeros(len(EMOTIONS), dtype=np.float32)
         scaled: Array = row / total * np.float32(self.intensity)
+        scaled[EMOTIONS.index("neutral")] = 0.0
         return scaled
 
 

@@ -1,0 +1,179 @@
+"""Torch models -> ONNX graphs of a bundle. Weights are stored in half precision and widened when a session opens.
+
+The generator's graph holds no weights: ONNX external data points into `motion_lm.safetensors`, so that training and
+serving share one file. The decoder is self-contained, because engines run it on its own. Needs torch and onnx.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from onnx import TensorProto, helper, numpy_helper
+from torch import Tensor, nn
+
+from animoe.models.decode_step import INPUT_NAMES, OUTPUT_NAMES, DecodeStep
+from animoe.models.motion_lm import SLOT_TOKEN, MotionLM
+from animoe.models.tokenizer import Tokenizer
+from animoe.motion.emotion import EMOTIONS
+
+_LARGE = 256  # elements; smaller constants stay as they are
+
+
+class _StreamingDecoder(nn.Module):
+    """Codes (B, N, G) and state -> features (B, 4N, 140) and next state."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        super().__init__()
+        self.tokenizer = tokenizer
+
+    def forward(self, codes: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        return self.tokenizer.decode(codes, state)
+
+
+def export_decoder(tokenizer: Tokenizer, path: Path) -> None:
+    """Writes the streaming decoder: inputs `codes`, `state`; outputs `features`, `next_state`."""
+    codes = torch.zeros(2, 3, tokenizer.config.groups, dtype=torch.long)
+    state = tokenizer.decoder.stack.initial_state(2)
+    batch, tokens = torch.export.Dim("batch"), torch.export.Dim("tokens")
+    model = _export(
+        _StreamingDecoder(tokenizer.eval()),
+        (codes, state),
+        ["codes", "state"],
+        ["features", "next_state"],
+        {"codes": {0: batch, 1: tokens}, "state": {0: batch}},
+    )
+    _halve(model)
+    onnx.save(model, str(path))
+
+
+def export_motion_lm(lm: MotionLM, weights: Path, path: Path) -> None:
+    """Writes one decode step; `weights` is the bundle's safetensors file (half precision) beside it."""
+    step = DecodeStep(lm.eval())
+    batch, new, past = (torch.export.Dim(name) for name in ("batch", "new", "past"))
+    example = example_inputs(step, batch=2, new=3, past=5)
+    axes: dict[str, dict[int, Any]] = {name: {0: batch} for name in INPUT_NAMES}
+    for name in ("slots", "codes", "emotion", "inferred", "left", "positions"):
+        axes[name][1] = new
+    axes["past"][3] = past
+    axes["past_mask"][1] = past
+    model = _export(step, tuple(example.values()), list(INPUT_NAMES), list(OUTPUT_NAMES), axes)
+    _point_into(model, weights)
+    onnx.save(model, str(path))
+
+
+def example_inputs(step: DecodeStep, *, batch: int, new: int, past: int) -> dict[str, Tensor]:
+    """Well-formed inputs of a decode step, in the order of INPUT_NAMES."""
+    config = step.lm.config
+    positions = past + torch.arange(new).repeat(batch, 1)
+    return {
+        "sentence": torch.randn(batch, config.sentence_dim),
+        "slots": torch.full((batch, new), SLOT_TOKEN),
+        "codes": torch.randint(config.codebook_size, (batch, new, config.groups)),
+        "emotion": torch.rand(batch, new, len(EMOTIONS)),
+        "inferred": torch.zeros(batch, new),
+        "left": torch.arange(new).repeat(batch, 1),
+        "positions": positions,
+        "past": torch.randn(batch, step.layers, 2, past, step.kv_heads, step.head_dim),
+        "past_mask": torch.ones(batch, past),
+        "uniform": torch.rand(batch, config.groups),
+        "temperature": torch.ones(batch),
+        "top_p": torch.full((batch,), 0.95),
+    }
+
+
+def _export(
+    module: nn.Module, example: tuple[Tensor, ...], inputs: list[str], outputs: list[str], axes: dict[str, Any]
+) -> onnx.ModelProto:
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")  # the exporter's own deprecations
+        program = torch.onnx.export(
+            module, example, input_names=inputs, output_names=outputs, dynamic_shapes=axes, dynamo=True, verbose=False
+        )
+    assert program is not None
+    model: onnx.ModelProto = program.model_proto
+    return model
+
+
+def _large_floats(model: onnx.ModelProto) -> list[TensorProto]:
+    return [
+        t
+        for t in model.graph.initializer
+        if t.data_type == TensorProto.FLOAT and int(np.prod(t.dims, dtype=np.int64)) >= _LARGE
+    ]
+
+
+def _widen(model: onnx.ModelProto, name: str, *, transposed: bool = False) -> list[onnx.NodeProto]:
+    """Nodes that turn the half-precision tensor `name__half` into float `name`; ONNX Runtime folds them at start."""
+    if not transposed:
+        return [helper.make_node("Cast", [f"{name}__half"], [name], to=TensorProto.FLOAT)]
+    return [
+        helper.make_node("Cast", [f"{name}__half"], [f"{name}__wide"], to=TensorProto.FLOAT),
+        helper.make_node("Transpose", [f"{name}__wide"], [name], perm=[1, 0]),
+    ]
+
+
+def _replace(model: onnx.ModelProto, replacements: dict[str, TensorProto], nodes: list[onnx.NodeProto]) -> None:
+    kept = [replacements.get(t.name, t) for t in model.graph.initializer]
+    graph_nodes = [*nodes, *model.graph.node]
+    del model.graph.initializer[:]
+    del model.graph.node[:]
+    model.graph.initializer.extend(kept)
+    model.graph.node.extend(graph_nodes)
+
+
+def _halve(model: onnx.ModelProto) -> None:
+    """Stores large float constants in half precision."""
+    replacements, nodes = {}, []
+    for tensor in _large_floats(model):
+        half = numpy_helper.to_array(tensor).astype(np.float16)
+        replacements[tensor.name] = numpy_helper.from_array(half, f"{tensor.name}__half")
+        nodes += _widen(model, tensor.name)
+    _replace(model, replacements, nodes)
+
+
+def _point_into(model: onnx.ModelProto, weights: Path) -> None:
+    """Replaces large float constants by references into a half-precision safetensors file.
+
+    Raises:
+        RuntimeError: a weight of the graph is not in the file (the file belongs to another model).
+    """
+    stored = _safetensors_index(weights)
+    replacements, nodes = {}, []
+    for tensor in _large_floats(model):
+        half = numpy_helper.to_array(tensor).astype(np.float16)
+        found = stored.get(half.tobytes()), None if half.ndim != 2 else stored.get(np.ascontiguousarray(half.T).tobytes())
+        place = found[0] or found[1]
+        if place is None:
+            raise RuntimeError(f"weight {tensor.name} {tuple(tensor.dims)} is not in {weights}")
+        transposed = found[0] is None
+        dims = list(tensor.dims)[::-1] if transposed else list(tensor.dims)
+        replacements[tensor.name] = _external(f"{tensor.name}__half", dims, weights.name, *place)
+        nodes += _widen(model, tensor.name, transposed=transposed)
+    _replace(model, replacements, nodes)
+
+
+def _external(name: str, dims: list[int], location: str, offset: int, length: int) -> TensorProto:
+    tensor = TensorProto(name=name, data_type=TensorProto.FLOAT16, dims=dims, data_location=TensorProto.EXTERNAL)
+    for key, value in (("location", location), ("offset", offset), ("length", length)):
+        tensor.external_data.add(key=key, value=str(value))
+    return tensor
+
+
+def _safetensors_index(path: Path) -> dict[bytes, tuple[int, int]]:
+    """Raw bytes of every tensor -> (offset in the file, length). Format: u64 header size, JSON header, data."""
+    data = path.read_bytes()
+    (size,) = struct.unpack("<Q", data[:8])
+    header = json.loads(data[8 : 8 + size])
+    index = {}
+    for name, entry in header.items():
+        if name != "__metadata__":
+            start, end = (8 + size + offset for offset in entry["data_offsets"])
+            index[data[start:end]] = (start, end - start)
+    return index

@@ -1,0 +1,114 @@
+"""What a bundle is on disk: a folder with a manifest, ONNX graphs, safetensors weights and a model card. No pickle.
+
+    manifest.json             format version, name, shapes, digests of all files
+    prompt_encoder.onnx       text -> sentence vector; prompt_tokenizer.json beside it
+    motion_lm_step.onnx       one decode step; its weights are read from motion_lm.safetensors (external data)
+    motion_lm.safetensors     generator weights (half precision), motion_lm.json its config
+    decoder.onnx              codes -> features, state explicit; self-contained, for engines too
+    tokenizer.safetensors     encoder + decoder weights for training and import, tokenizer.json its config
+    MODEL_CARD.md             data, licences, measured figures, limits
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from animoe.errors import BundleError
+
+FORMAT_VERSION = 1
+MANIFEST = "manifest.json"
+REQUIRED_FILES = (
+    "prompt_encoder.onnx",
+    "prompt_tokenizer.json",
+    "motion_lm_step.onnx",
+    "motion_lm.safetensors",
+    "motion_lm.json",
+    "decoder.onnx",
+    "tokenizer.safetensors",
+    "tokenizer.json",
+    "MODEL_CARD.md",
+)
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Facts that the runtime needs without opening a model.
+
+    Attributes:
+        groups, codebook_size: codes per token and size of each vocabulary.
+        decoder_state: (history, width) of the decoder's state. cache: (layers, heads, head_dim) of the generator's.
+        files: name -> sha256.
+    """
+
+    name: str
+    groups: int
+    codebook_size: int
+    decoder_state: tuple[int, int]
+    cache: tuple[int, int, int]
+    files: dict[str, str]
+    format_version: int = FORMAT_VERSION
+
+    @property
+    def digest(self) -> str:
+        """Identity of the whole bundle: same digest, same motion."""
+        text = json.dumps([self.format_version, self.name, sorted(self.files.items())])
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def default_bundle() -> Path:
+    """Folder of the bundle that ships with the package."""
+    return Path(str(files("animoe.bundle").joinpath("default")))
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Writes manifest.json last, so that a folder with one is complete."""
+    (folder / MANIFEST).write_text(json.dumps(asdict(manifest), indent=1) + "\n")
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Reads and checks a bundle's manifest.
+
+    Raises:
+        BundleError: no bundle there, another format version, or files missing.
+    """
+    path = folder / MANIFEST
+    try:
+        raw: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise BundleError(f"{folder} is not a bundle: it has no {MANIFEST}; `make bundle PACKS=DIR` makes one") from error
+    except ValueError as error:
+        raise BundleError(f"{path} is not valid JSON: {error}") from error
+    if not isinstance(raw, dict) or raw.get("format_version") != FORMAT_VERSION:
+        found = raw.get("format_version") if isinstance(raw, dict) else None
+        raise BundleError(f"{path}: format version {found}, this AniMoE reads {FORMAT_VERSION}; export the bundle again")
+    try:
+        manifest = Manifest(**raw | {key: tuple(raw[key]) for key in ("decoder_state", "cache")})
+    except (TypeError, KeyError) as error:
+        raise BundleError(f"{path} is damaged: {error}") from error
+    missing = [name for name in REQUIRED_FILES if not (folder / name).is_file()]
+    if missing:
+        raise BundleError(f"bundle {folder} lacks {', '.join(missing)}; restore the folder or export it again")
+    return manifest
+
+
+def verify_files(folder: Path, manifest: Manifest) -> None:
+    """Compares every file with its digest (reads them all).
+
+    Raises:
+        BundleError: names the first file that differs.
+    """
+    for name, expected in manifest.files.items():
+        path = folder / name
+        if not path.is_file() or file_digest(path) != expected:
+            raise BundleError(f"{path} does not match the manifest; restore the bundle")
+
+
+def file_digest(path: Path) -> str:
+    """sha256 of a file, hexadecimal."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

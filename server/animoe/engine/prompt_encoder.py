@@ -1,0 +1,41 @@
+"""Text -> sentence vector with ONNX Runtime; the same file serves training and run time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from tokenizers import Tokenizer
+
+from animoe.engine.onnx_session import open_session
+from animoe.rig.rotations import Array
+
+MAX_WORD_PIECES = 128
+
+
+class PromptEncoder:
+    """Sentence vectors (384,) float32 of prompts, cached by text."""
+
+    def __init__(self, folder: Path, *, threads: int = 1) -> None:
+        self._session = open_session(folder / "prompt_encoder.onnx", threads=threads)
+        self._tokenizer = Tokenizer.from_file(str(folder / "prompt_tokenizer.json"))
+        self._tokenizer.enable_truncation(MAX_WORD_PIECES)
+        self._tokenizer.no_padding()
+        self._cached = lru_cache(maxsize=4096)(self._encode)
+
+    def encode(self, text: str) -> Array:
+        """(384,) float32 unit vector of one prompt."""
+        return self._cached(" ".join(text.lower().split()))
+
+    def encode_all(self, texts: Sequence[str]) -> Array:
+        """(N, 384) float32 unit vectors."""
+        return np.stack([self.encode(text) for text in texts])
+
+    def _encode(self, text: str) -> Array:
+        ids = np.array([self._tokenizer.encode(text).ids], dtype=np.int64)
+        feeds = {"input_ids": ids, "attention_mask": np.ones_like(ids)}
+        vector: Array = np.asarray(self._session.run(["sentence"], feeds)[0])[0]
+        vector.setflags(write=False)
+        return vector

@@ -1,0 +1,162 @@
+"""One step of the motion LM as a plain graph: key/value cache, code heads and sampling in, codes and new cache out.
+
+This is what is exported to ONNX. It re-states the Llama forward pass over the *same* parameters as `MotionLM`, because
+the library's cache objects do not export; `MotionLM.hidden` stays the oracle that tests compare against. Experts will
+enter here as stacked inputs, next to each linear layer.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from animoe.errors import InvalidRequest
+from animoe.models.motion_lm import LMInputs, MotionLM
+
+MIN_TEMPERATURE = 1e-3
+INPUT_NAMES = (
+    "sentence",
+    "slots",
+    "codes",
+    "emotion",
+    "inferred",
+    "left",
+    "positions",
+    "past",
+    "past_mask",
+    "uniform",
+    "temperature",
+    "top_p",
+)
+OUTPUT_NAMES = ("next_codes", "present")
+
+
+class DecodeStep(nn.Module):
+    """Feeds S new positions per character and draws the token that follows the last of them.
+
+    Raises:
+        InvalidRequest: the backbone is not of the Llama family (it still trains, and runs in torch).
+    """
+
+    def __init__(self, lm: MotionLM) -> None:
+        super().__init__()
+        config: Any = lm.backbone.config
+        if config.model_type != "llama":
+            raise InvalidRequest(
+                f"only Llama backbones are exported to ONNX, this one is {config.model_type!r}; choose a Llama "
+                "config, or run the model in torch"
+            )
+        self.lm = lm
+        self.heads: int = config.num_attention_heads
+        self.kv_heads: int = config.num_key_value_heads
+        self.head_dim: int = getattr(config, "head_dim", None) or config.hidden_size // self.heads
+        self.layers: int = config.num_hidden_layers
+        rope = getattr(config, "rope_parameters", None) or {}
+        theta = float(rope.get("rope_theta", getattr(config, "rope_theta", 10000.0)))
+        frequency = theta ** (-torch.arange(0, self.head_dim, 2).float() / self.head_dim)
+        self.register_buffer("frequency", frequency, persistent=False)
+
+    def forward(
+        self,
+        sentence: Tensor,
+        slots: Tensor,
+        codes: Tensor,
+        emotion: Tensor,
+        inferred: Tensor,
+        left: Tensor,
+        positions: Tensor,
+        past: Tensor,
+        past_mask: Tensor,
+        uniform: Tensor,
+        temperature: Tensor,
+        top_p: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """One step for B characters.
+
+        Args:
+            sentence ... left: see `LMInputs`; S new positions each.
+            positions: (B, S) int64 place in the sequence, 0 = first prompt slot.
+            past: (B, L, 2, P, H, D) keys (already rotated) and values of earlier positions.
+            past_mask: (B, P) float, 1 where `past` holds something.
+            uniform: (B, G) random numbers in [0, 1), one per code.
+            temperature: (B,); 0 takes the likeliest code. top_p: (B,) nucleus in (0, 1].
+
+        Returns:
+            codes of the next token (B, G) int64, and present (B, L, 2, S, H, D) to append to the cache.
+        """
+        x = self.lm.embed(LMInputs(sentence, slots, codes, emotion, inferred, left))
+        cos, sin = self._rotary(positions)
+        mask = self._mask(positions, past_mask)
+        fresh = []
+        for index, layer in enumerate(self.lm.backbone.layers):  # type: ignore[arg-type,var-annotated]
+            attended, pair = self._attend(layer.self_attn, _norm(layer.input_layernorm, x), past[:, index], cos, sin, mask)
+            x = x + attended
+            h = _norm(layer.post_attention_layernorm, x)
+            x = x + layer.mlp.down_proj(F.silu(layer.mlp.gate_proj(h)) * layer.mlp.up_proj(h))
+            fresh.append(pair)
+        last = _norm(self.lm.backbone.norm, x[:, -1])
+        return self._draw(last, uniform, temperature, top_p), torch.stack(fresh, dim=1)
+
+    def _rotary(self, positions: Tensor) -> tuple[Tensor, Tensor]:
+        angle = positions[..., None].float() * self.frequency  # (B, S, D/2)
+        angle = torch.cat([angle, angle], dim=-1)[:, :, None]
+        return angle.cos(), angle.sin()
+
+    def _mask(self, positions: Tensor, past_mask: Tensor) -> Tensor:
+        """(B, 1, S, P + S) additive: the valid past, and the new positions up to one's own."""
+        causal = (positions[:, None, :] <= positions[:, :, None]).float()
+        past = past_mask[:, None, :].expand(-1, positions.shape[1], -1)
+        return ((1.0 - torch.cat([past, causal], dim=-1)) * -1e9)[:, None]
+
+    def _attend(
+        self, attention: Any, x: Tensor, past: Tensor, cos: Tensor, sin: Tensor, mask: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        q = _rotate(attention.q_proj(x).unflatten(-1, (self.heads, self.head_dim)), cos, sin)
+        k = _rotate(attention.k_proj(x).unflatten(-1, (self.kv_heads, self.head_dim)), cos, sin)
+        v = attention.v_proj(x).unflatten(-1, (self.kv_heads, self.head_dim))
+        keys = torch.cat([past[:, 0], k], dim=1).repeat_interleave(self.heads // self.kv_heads, dim=2)
+        values = torch.cat([past[:, 1], v], dim=1).repeat_interleave(self.heads // self.kv_heads, dim=2)
+        scores = q.transpose(1, 2) @ keys.permute(0, 2, 3, 1) / self.head_dim**0.5 + mask
+        mixed = scores.softmax(-1) @ values.transpose(1, 2)
+        out: Tensor = attention.o_proj(mixed.transpose(1, 2).flatten(2))
+        return out, torch.stack([k, v], dim=1)
+
+    def _draw(self, hidden: Tensor, uniform: Tensor, temperature: Tensor, top_p: Tensor) -> Tensor:
+        heads = self.lm.heads
+        drawn: list[Tensor] = []
+        for group in range(heads.groups):
+            logits = heads.logits(hidden, group, torch.stack(drawn, dim=-1) if drawn else hidden)
+            drawn.append(sample_nucleus(logits, uniform[:, group], temperature, top_p))
+        return torch.stack(drawn, dim=-1)
+
+
+def sample_nucleus(logits: Tensor, uniform: Tensor, temperature: Tensor, top_p: Tensor) -> Tensor:
+    """Draws one index per row by inverse transform over the nucleus (Holtzman et al. 2019, arXiv 1904.09751).
+
+    Args:
+        logits: (B, K). uniform, temperature, top_p: (B,).
+    """
+    scaled = logits / temperature.clamp(min=MIN_TEMPERATURE)[:, None]
+    ordered, order = torch.topk(scaled, scaled.shape[-1], dim=-1)
+    probability = ordered.softmax(-1)
+    cumulative = probability.cumsum(-1)
+    kept = torch.where(cumulative - probability < top_p[:, None], probability, 0.0)
+    mass = kept.cumsum(-1)
+    target = uniform[:, None] * mass[:, -1:]
+    index = (mass <= target).long().sum(-1, keepdim=True).clamp(max=scaled.shape[-1] - 1)
+    return order.gather(-1, index)[:, 0]
+
+
+def _norm(module: Any, x: Tensor) -> Tensor:
+    """RMSNorm."""
+    scale: Tensor = module.weight
+    return x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + module.variance_epsilon) * scale
+
+
+def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Rotary position embedding on (B, S, H, D), halves layout as in transformers' Llama."""
+    first, second = x.chunk(2, dim=-1)
+    return x * cos + torch.cat([-second, first], dim=-1) * sin

@@ -1,0 +1,164 @@
+"""The motion language model: prompt vectors and emotion in, motion codes out, one token (4 frames) per step.
+
+Sequence:  [prompt x K] [begin] [token] [token] ...   Each position's input is a sum of embeddings:
+- prompt slots: the sentence vector projected to K vectors (the experts of ES-MoE and CGED will act here and inside);
+- `begin` opens a clip, `resume` opens a crop from its middle (and a live session that changes its prompt);
+- tokens: the sum of their G code embeddings;
+- everywhere: the emotion vector of that moment (weights times intensity, so that an emotion curve acts token by
+  token) and how many tokens are left (or "open end").
+The backbone is any Hugging Face decoder (own small Llama by default); it sees input embeddings only. The G codes of a
+token are drawn one after another by small heads, each seeing the codes before it (as in RQ-Transformer, 2203.01941).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from animoe.motion.emotion import EMOTIONS
+
+PROMPT_SLOTS = 4
+SLOT_BEGIN = PROMPT_SLOTS
+SLOT_RESUME = PROMPT_SLOTS + 1
+SLOT_TOKEN = PROMPT_SLOTS + 2
+MAX_LEFT = 96
+LEFT_OPEN = MAX_LEFT + 1
+"""Value of `left` for motion without a planned end."""
+
+OWN_LLAMA: dict[str, Any] = {
+    "model_type": "llama",
+    "hidden_size": 256,
+    "intermediate_size": 768,
+    "num_hidden_layers": 6,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 4,
+    "vocab_size": 1,
+    "max_position_embeddings": 512,
+    "attention_dropout": 0.1,
+}
+
+
+@dataclass(frozen=True)
+class MotionLMConfig:
+    """Shape of the generator.
+
+    backbone: a Hugging Face config as a dict with "model_type" (made fresh), or a path / hub id (pretrained).
+    groups, codebook_size: of the tokenizer. sentence_dim: of the prompt encoder.
+    """
+
+    groups: int
+    codebook_size: int
+    sentence_dim: int = 384
+    backbone: dict[str, Any] | str = field(default_factory=lambda: dict(OWN_LLAMA))
+    dropout: float = 0.1
+
+
+@dataclass
+class LMInputs:
+    """A batch of sequences of length S.
+
+    Attributes:
+        sentence: (B, sentence_dim) prompt vectors.
+        slots: (B, S) int64 what stands at a position: 0..K-1 prompt slot, SLOT_BEGIN, SLOT_RESUME, SLOT_TOKEN.
+        codes: (B, S, G) int64 codes of token positions, anything elsewhere.
+        emotion: (B, S, E) float weights times intensity; all zero = neutral.
+        inferred: (B, S) float, 1 where the emotion is left to the text (then `emotion` is zero).
+        left: (B, S) int64 tokens still to come after this position, LEFT_OPEN for no planned end.
+    """
+
+    sentence: Tensor
+    slots: Tensor
+    codes: Tensor
+    emotion: Tensor
+    inferred: Tensor
+    left: Tensor
+
+
+class CodeHeads(nn.Module):
+    """Predicts the G codes of a token, each given the hidden state and the codes before it."""
+
+    def __init__(self, config: MotionLMConfig, hidden: int, width: int = 256) -> None:
+        super().__init__()
+        self.groups, self.size = config.groups, config.codebook_size
+        self.start = nn.ModuleList(nn.Linear(hidden, width) for _ in range(self.groups))
+        self.previous = nn.ModuleList(nn.Embedding(self.size, width) for _ in range(self.groups - 1))
+        self.out = nn.ModuleList(nn.Linear(width, self.size) for _ in range(self.groups))
+        self.dropout = nn.Dropout(config.dropout)
+
+    def logits(self, hidden: Tensor, group: int, codes: Tensor) -> Tensor:
+        """Logits (..., K) of one group; `codes` (..., >= group) are those already drawn."""
+        x = self.start[group](hidden)
+        for earlier in range(group):
+            x = x + self.previous[earlier](codes[..., earlier])
+        result: Tensor = self.out[group](self.dropout(F.silu(x)))
+        return result
+
+
+class MotionLM(nn.Module):
+    """See the module docstring."""
+
+    def __init__(self, config: MotionLMConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.backbone = make_backbone(config.backbone)
+        width: int = self.backbone.config.hidden_size
+        self.width = width
+        self.prompt = nn.Sequential(
+            nn.Linear(config.sentence_dim, width), nn.SiLU(), nn.Linear(width, PROMPT_SLOTS * width)
+        )
+        self.slot = nn.Embedding(SLOT_TOKEN + 1, width)
+        self.code = nn.ModuleList(nn.Embedding(config.codebook_size, width) for _ in range(config.groups))
+        self.emotion = nn.Linear(len(EMOTIONS), width, bias=False)
+        self.inferred = nn.Parameter(torch.zeros(width))
+        self.left = nn.Embedding(LEFT_OPEN + 1, width)
+        self.heads = CodeHeads(config, width)
+        self.dropout = nn.Dropout(config.dropout)
+        for table in (self.slot, self.left, *self.code):
+            nn.init.normal_(table.weight, std=0.02)
+        nn.init.normal_(self.emotion.weight, std=0.02)
+
+    def embed(self, inputs: LMInputs) -> Tensor:
+        """Input embeddings (B, S, width)."""
+        prompt = self.prompt(inputs.sentence).unflatten(-1, (PROMPT_SLOTS, self.width))
+        batch = torch.arange(len(prompt), device=prompt.device)[:, None]
+        prompt = prompt[batch, inputs.slots.clamp(max=PROMPT_SLOTS - 1)]
+        code = torch.zeros_like(prompt)
+        for group, table in enumerate(self.code):
+            code = code + table(inputs.codes[..., group])
+        content = torch.where((inputs.slots < PROMPT_SLOTS)[..., None], prompt, 0.0)
+        content = content + torch.where((inputs.slots == SLOT_TOKEN)[..., None], code, 0.0)
+        control = self.emotion(inputs.emotion) + inputs.inferred[..., None] * self.inferred + self.left(inputs.left)
+        result: Tensor = content + self.slot(inputs.slots) + control
+        return result
+
+    def hidden(self, inputs: LMInputs) -> Tensor:
+        """Hidden states (B, S, width); position s has seen positions <= s."""
+        states = self.backbone(inputs_embeds=self.dropout(self.embed(inputs)), use_cache=False)
+        result: Tensor = states.last_hidden_state
+        return result
+
+    def loss(self, inputs: LMInputs, targets: Tensor, mask: Tensor) -> Tensor:
+        """Mean cross entropy over groups of the codes (B, S, G) that follow positions where `mask` (B, S) is true."""
+        hidden, wanted = self.hidden(inputs)[mask], targets[mask]
+        losses = [
+            F.cross_entropy(self.heads.logits(hidden, g, wanted).float(), wanted[:, g], label_smoothing=0.02)
+            for g in range(self.config.groups)
+        ]
+        return torch.stack(losses).mean()
+
+
+def make_backbone(backbone: dict[str, Any] | str) -> nn.Module:
+    """A Hugging Face decoder without its head: fresh from a config dict, or pretrained from a path or hub id."""
+    from transformers import AutoConfig, AutoModel
+
+    if isinstance(backbone, str):
+        model: nn.Module = AutoModel.from_pretrained(backbone)
+        return model
+    fields = dict(backbone)
+    config = AutoConfig.for_model(fields.pop("model_type"), **fields)
+    fresh: nn.Module = AutoModel.from_config(config)
+    return fresh
