@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-
 from animoe.errors import IncompatibleSkeleton, NotFound
 from animoe.retarget.frames import (
     EngineFrame,
@@ -111,7 +110,11 @@ def test_an_unreal_bone_keeps_x_along_the_bone() -> None:
         ["root", "upperarm_l", "lowerarm_l"],
         [-1, 0, 1],
         [[0, 0, 0], [20, 0, 140], [30, 0, 0]],
-        [IDENTITY, from_axis_angle([0, 1, 0], np.radians(90)), IDENTITY],  # pitch: X points down (left-handed, Z up)
+        [
+            IDENTITY,
+            from_axis_angle([0, 1, 0], np.radians(90)),
+            IDENTITY,
+        ],  # pitch: X points down (left-handed, Z up)
         UE,
     )
     elbow = skeleton.rest_model[1][2]

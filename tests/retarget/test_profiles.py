@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-
 from animoe.errors import NotFound
 from animoe.retarget.frames import EngineFrame, locals_to_frame
 from animoe.retarget.profiles import rig_profile, rig_profiles
@@ -32,7 +31,15 @@ def test_unknown_rig_suggests_near_names() -> None:
 
 
 def test_the_profiles_that_users_expect_are_there() -> None:
-    assert {"kaykit_medium", "mixamo", "smplx", "ue4_mannequin", "ue5_manny", "unity_humanoid", "vrm1"} <= set(NAMES)
+    assert {
+        "kaykit_medium",
+        "mixamo",
+        "smplx",
+        "ue4_mannequin",
+        "ue5_manny",
+        "unity_humanoid",
+        "vrm1",
+    } <= set(NAMES)
 
 
 def test_profiles_tell_title_size_and_frame() -> None:
@@ -87,7 +94,7 @@ def test_the_right_of_an_unreal_rig_is_the_left_turned_over(name: str) -> None:
 
 
 def test_manny_rests_in_its_a_pose() -> None:
-    """Engine facts: pelvis X up, upper arm 55 degrees down, forearm 37 degrees down and 54 degrees forward."""
+    """Engine facts: pelvis X up, upper arm 55 degrees down, forearm 37 down and 54 forward."""
     sk = rig_profile("ue5_manny").skeleton
     rotations, translations = locals_to_frame(sk.rest_rotations, sk.rest_translations, EngineFrame.UNREAL)
     model, positions = local_to_model(rotations, translations, sk.parents)
@@ -100,7 +107,9 @@ def test_manny_rests_in_its_a_pose() -> None:
     upper, fore = direction("upperarm_l", "lowerarm_l"), direction("lowerarm_l", "hand_l")
     assert np.degrees(np.arcsin(-upper[2])) == pytest.approx(55, abs=1)
     assert np.degrees(np.arcsin(-fore[2])) == pytest.approx(37, abs=1)
-    assert np.degrees(np.arctan2(fore[1], fore[0])) == pytest.approx(54, abs=1)  # Unreal: forward is +Y, left is +X
+    assert np.degrees(np.arctan2(fore[1], fore[0])) == pytest.approx(
+        54, abs=1
+    )  # Unreal: forward is +Y, left is +X
 
 
 def test_mixamo_bones_lie_along_y() -> None:

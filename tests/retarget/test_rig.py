@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-
 from animoe.errors import IncompatibleSkeleton
 from animoe.retarget.frames import EngineFrame, locals_to_frame, skeleton_from_frame
 from animoe.retarget.profiles import rig_profile
@@ -108,7 +107,9 @@ def test_a_unity_rig_named_as_gltf_is_noticed() -> None:
     )
     with pytest.raises(IncompatibleSkeleton, match="toes point backwards"):
         rig_from_skeleton(
-            skeleton_from_frame(canonical.joint_names, canonical.parents, translations, rotations, EngineFrame.GLTF)
+            skeleton_from_frame(
+                canonical.joint_names, canonical.parents, translations, rotations, EngineFrame.GLTF
+            )
         )
 
 

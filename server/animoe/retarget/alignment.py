@@ -3,9 +3,10 @@
 Both directions of retargeting copy the change of a joint from its rest pose, in model space:
     in:   G_canonical[j] = G_rig[r(j)] * G_rest[r(j)]^-1 * match[j]
     out:  G_rig[r(j)]    = G_canonical[j] * match[j]^-1 * G_rest[r(j)]
-Limb bones of the canonical skeleton are turned by the shortest rotation onto the rig's bones, so limbs point the same
-way on both, whatever the rest pose (A, T, or bent). Torso, head and clavicles take the body frame: their rest shape
-differs from rig to rig and is no posture. Feet take the body frame turned to where the toes point, soles flat.
+Limb bones of the canonical skeleton are turned by the shortest rotation onto the rig's bones, so limbs point
+the same way on both, whatever the rest pose (A, T, or bent). Torso, head and clavicles take the body frame:
+their rest shape differs from rig to rig and is no posture. Feet take the body frame turned to where the toes
+point, soles flat.
 """
 
 from __future__ import annotations
@@ -51,8 +52,9 @@ def match_rest(skeleton: Skeleton, roles: Mapping[str, Sequence[int]]) -> RestMa
 
     Args:
         skeleton: the rig, in our axes.
-        roles: canonical joint name -> the rig's joints that play it, best first (see `roles.find_roles`). Pelvis,
-            hips, knees and ankles are needed; for a role that is absent the match follows its parent's.
+        roles: canonical joint name -> the rig's joints that play it, best first (see `roles.find_roles`).
+            Pelvis, hips, knees and ankles are needed; for a role that is absent the match follows its
+            parent's.
 
     Raises:
         IncompatibleSkeleton: hips in one place, no torso to tell up from, or legs of no length.
@@ -77,20 +79,24 @@ def leg_length(positions: Array, joints: Mapping[str, int]) -> float:
         for a, b in _LIMBS[:2]
     ]
     if min(lengths) < _MIN_BONE:
-        raise IncompatibleSkeleton("a leg bone has no length in the rest pose; re-export the skeleton with its offsets")
+        raise IncompatibleSkeleton(
+            "a leg bone has no length in the rest pose; re-export the skeleton with its offsets"
+        )
     return float(sum(lengths)) / 2
 
 
 def _body_turn(joints: Mapping[str, int], positions: Array) -> Array:
     """(4,) turn from canonical axes to the rig's body axes at rest.
 
-    Up is the model axis nearest to hips -> chest when that is within 25 degrees: a slight lean is the rig's own rest
-    shape (as the canonical chest sits a little behind its hips), not a tilt of the whole body.
+    Up is the model axis nearest to hips -> chest when that is within 25 degrees: a slight lean is the rig's
+    own rest shape (as the canonical chest sits a little behind its hips), not a tilt of the whole body.
     """
     left = _unit(positions[joints["left_hip"]] - positions[joints["right_hip"]])
     if "left_shoulder" in joints and "right_shoulder" in joints:
         left = left + _unit(positions[joints["left_shoulder"]] - positions[joints["right_shoulder"]])
-    top = next((joints[r] for r in ("neck", "head", "spine3", "spine2", "spine1") if r in joints), joints["pelvis"])
+    top = next(
+        (joints[r] for r in ("neck", "head", "spine3", "spine2", "spine1") if r in joints), joints["pelvis"]
+    )
     hips = (positions[joints["left_hip"]] + positions[joints["right_hip"]]) / 2
     up = _unit(positions[top] - hips)
     axis = int(np.argmax(np.abs(up)))
@@ -125,7 +131,7 @@ def _match(joints: Mapping[str, int], positions: Array, body: Array) -> Array:
 
 
 def _foot(joints: Mapping[str, int], positions: Array, body: Array, side: str) -> Array:
-    """Body frame turned about its up axis to the rig's toe direction; the body frame where there are no toes."""
+    """Body frame turned about its up axis to where the toes point; the body frame if there are none."""
     toe = joints.get(f"{side}_foot")
     if toe is None:
         return body

@@ -1,7 +1,9 @@
-"""How each joint of a rig gets its rotation from canonical ones: as a product of powers of canonical local rotations.
+"""How each joint of a rig gets its rotation from canonical ones: as a product of powers of canonical local
+rotations.
 
-A rig joint turns with a canonical joint, or with a point between two of them (spine and neck chains of any length).
-That point's model rotation is the product of local rotations from the pelvis outwards, the last one in part:
+A rig joint turns with a canonical joint, or with a point between two of them (spine and neck chains of any
+length). That point's model rotation is the product of local rotations from the pelvis outwards, the last one
+in part:
     G = l[pelvis] * l[spine1] * l[spine2]^0.4
 so the turn of a rig joint relative to its driven parent is what remains when the common start cancels.
 """
@@ -92,5 +94,3 @@ def _spread(
             path = (*path, (CANONICAL_INDEX[keys[whole + 1]], part))
         spread[joint] = (keys[whole], path)
     return spread
-
-

@@ -1,8 +1,8 @@
 """Keeps feet on the floor: hip heights at which a rig's feet clear the floor as the canonical ones do.
 
-The clearance of an ankle or toe joint is its height above where it is when the foot stands flat. The lowest of the
-four clearances is 0 while a foot stands and grows in a jump; it is kept, in leg lengths, so proportions of thigh, shin
-and foot never make a rig float or sink.
+The clearance of an ankle or toe joint is its height above where it is when the foot stands flat. The lowest
+of the four clearances is 0 while a foot stands and grows in a jump; it is kept, in leg lengths, so
+proportions of thigh, shin and foot never make a rig float or sink.
 """
 
 from __future__ import annotations
@@ -38,12 +38,17 @@ class FeetPlacer:
         # canonical and rig side by side.
         self._heights = np.stack(
             [
-                [np.stack([rotated_constant(b[k, s])[:, 1] for b in (own_bones, bones)], axis=-1) for s in (0, 1)]
+                [
+                    np.stack([rotated_constant(b[k, s])[:, 1] for b in (own_bones, bones)], axis=-1)
+                    for s in (0, 1)
+                ]
                 for k in range(4)
             ]
         )
         self._ratio = match.leg_ratio
-        self._rest_heights = np.stack([rest[_LEGS[2:], 1], _rest_heights(rig, match, rest)], axis=-1)  # (2, 2, 2)
+        self._rest_heights = np.stack(
+            [rest[_LEGS[2:], 1], _rest_heights(rig, match, rest)], axis=-1
+        )  # (2, 2, 2)
 
     def hip_heights(self, local: Array, canonical_heights: Array) -> Array:
         """Heights (n,) of the rig's hip centre above the floor in metres.
@@ -65,8 +70,8 @@ class FeetPlacer:
 
 
 def _rig_bones(rig: Rig, match: RestMatch, own_bones: Array) -> Array:
-    """(4, 2, 3) hip centre -> hip -> knee -> ankle -> toes of the rig, each in the space of the canonical joint that
-    turns it. A rig without toes gets the canonical ones, scaled."""
+    """(4, 2, 3) hip centre -> hip -> knee -> ankle -> toes of the rig, each in the space of the canonical
+    joint that turns it. A rig without toes gets the canonical ones, scaled."""
     positions, bones = match.rest_positions, own_bones * match.leg_ratio
     hips = [rig.roles[f"{side}_hip"][0] for side in _SIDES]
     centre = positions[hips].mean(axis=0)
@@ -85,12 +90,13 @@ def _rig_bones(rig: Rig, match: RestMatch, own_bones: Array) -> Array:
 def _rest_heights(rig: Rig, match: RestMatch, rest: Array) -> Array:
     """(2, 2) heights above the floor of the rig's ankles and toes when it stands at rest."""
     at = match.rest_positions[:, 1]
-    heights = rest[_LEGS[2:], 1] * match.leg_ratio
+    heights: Array = rest[_LEGS[2:], 1] * match.leg_ratio
     ankle, toe = heights[:, 0]
     ankles = [at[rig.roles[f"{side}_ankle"][0]] for side in _SIDES]
     toes = [at[rig.roles[f"{side}_foot"][0]] for side in _SIDES if f"{side}_foot" in rig.roles]
     lowest = min(*ankles, *toes)
-    # Feet just above y = 0 stand on it; otherwise the root is not on the floor and soles are as thick as ours.
+    # Feet just above y = 0 stand on it; otherwise the root is not on the floor and soles are as thick as
+    # ours.
     on_origin = 0 <= lowest < 0.5 * match.leg_ratio * leg_length(rest, CANONICAL_INDEX)
     floor = 0.0 if on_origin else min(min(ankles) - ankle, *(t - toe for t in toes))
     for s, side in enumerate(_SIDES):

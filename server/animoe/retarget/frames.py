@@ -1,14 +1,15 @@
 """Engine frames: the axes and units users' rigs live in, and the way between them and ours.
 
-Ours is right-handed, Y up, facing +Z, metres (see `animoe.rig`). An engine frame is a change of basis C (a signed
-permutation of axes, perhaps a mirror) and a unit:
+Ours is right-handed, Y up, facing +Z, metres (see `animoe.rig`). An engine frame is a change of basis C (a
+signed permutation of axes, perhaps a mirror) and a unit:
 
     points      p' = C p / unit
     rotations   R' = C R C^-1,  on quaternions: xyz' = det(C) C xyz, w' = w
 
-Local joint transforms are conjugated like any other rotation, so bone axes stay what the engine shows: X along the
-bone on an Unreal rig, Y on a Blender one. Unreal's actor space is its component space turned by the component's yaw
-of -90 degrees; a turn above the skeleton changes the root joint alone (yaw * root), every other local stays.
+Local joint transforms are conjugated like any other rotation, so bone axes stay what the engine shows: X
+along the bone on an Unreal rig, Y on a Blender one. Unreal's actor space is its component space turned by the
+component's yaw of -90 degrees; a turn above the skeleton changes the root joint alone (yaw * root), every
+other local stays.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ class EngineFrame(enum.Enum):
     UNREAL = "unreal"
     """Unreal component space: left-handed, Z up, faces +Y, centimetres."""
     UNREAL_ACTOR = "unreal_actor"
-    """Unreal actor space: left-handed, Z up, faces +X, centimetres; the mesh component is yawed by -90 degrees."""
+    """Unreal actor space: left-handed, Z up, faces +X, centimetres; the mesh component is yawed by -90."""
     BLENDER = "blender"
     """Right-handed, Z up, faces -Y, metres."""
 
@@ -54,7 +55,7 @@ class EngineFrame(enum.Enum):
 
     @property
     def root_turn(self) -> Array:
-        """(4,) rotation in this frame between `joints` and this frame, applied to the root joint from the left."""
+        """(4,) the turn from `joints` to this frame, applied to the root joint from the left."""
         return from_axis_angle([0.0, 0.0, 1.0], -np.pi / 2) if self is EngineFrame.UNREAL_ACTOR else IDENTITY
 
     @classmethod
@@ -166,13 +167,15 @@ def skeleton_from_frame(
         ) from None
     if not len(translations) == len(rotations) == len(joint_names):
         raise IncompatibleSkeleton(
-            f"{len(joint_names)} joint names, {len(translations)} rest translations and {len(rotations)} rest "
-            "rotations; send one of each per joint"
+            f"{len(joint_names)} joint names, {len(translations)} rest translations and {len(rotations)} "
+            "rest rotations; send one of each per joint"
         )
     if len(joint_names) == 0:
         return Skeleton.build((), (), np.zeros((0, 3)), np.zeros((0, 4)))
     return Skeleton.build(
-        joint_names, parents, *reversed(locals_from_frame(_unit_rotations(rotations, joint_names), translations, frame))
+        joint_names,
+        parents,
+        *reversed(locals_from_frame(_unit_rotations(rotations, joint_names), translations, frame)),
     )
 
 

@@ -1,8 +1,9 @@
 """Named rigs: joint names, hierarchy and a rest pose with the rig's bone axes, for users who name a rig.
 
-Rest poses are built by rule (`rest_pose`), so bones point and turn as on the real rig to a few degrees, but lengths are
-not a particular character's. A client that wants it exact sends its own skeleton (`frames.skeleton_from_frame`,
-`rig.rig_from_skeleton`). Fingers are left out: a client keeps them as they are.
+Rest poses are built by rule (`rest_pose`), so bones point and turn as on the real rig to a few degrees, but
+lengths are not a particular character's. A client that wants it exact sends its own skeleton
+(`frames.skeleton_from_frame`, `rig.rig_from_skeleton`). Fingers are left out: a client keeps them as they
+are.
 """
 
 from __future__ import annotations
@@ -64,7 +65,9 @@ def rig_profile(name: str) -> Rig:
 @cache
 def _names() -> tuple[str, ...]:
     folder = files("animoe.retarget").joinpath(_FOLDER)
-    return tuple(sorted(path.name.removesuffix(".json") for path in folder.iterdir() if path.name.endswith(".json")))
+    return tuple(
+        sorted(path.name.removesuffix(".json") for path in folder.iterdir() if path.name.endswith(".json"))
+    )
 
 
 def _read(name: str) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """Quaternion products as one matrix product each: what the per-frame path of the solver is made of.
 
-A product of small arrays in numpy costs its calls, not its arithmetic. With the outer product of two quaternions
-flattened to 16 numbers, every bilinear map of them (a product, a rotated constant vector) is one matmul.
+A product of small arrays in numpy costs its calls, not its arithmetic. With the outer product of two
+quaternions flattened to 16 numbers, every bilinear map of them (a product, a rotated constant vector) is one
+matmul.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ def right_matrix(q: Array) -> Array:
 
 
 def power(q: Array, exponents: Array) -> Array:
-    """Unit quaternions (..., F, 4) to the powers (F,), along the shorter arc: exponent -1 inverts, 0.5 halves."""
+    """Unit quaternions (..., F, 4) to the powers (F,), along the shorter arc: -1 inverts, 0.5 halves."""
     q = np.where(q[..., 3:] < 0, -q, q)
     sin = np.sqrt(np.sum(q[..., :3] ** 2, axis=-1))
     half = np.arctan2(sin, q[..., 3]) * exponents

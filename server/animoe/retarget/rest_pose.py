@@ -2,8 +2,8 @@
 
 A profile file gives, for the middle and the left side of the body (the right is its mirror image):
     name, parent, role    role = canonical joint, or null for a helper joint such as a root on the floor
-    offset                from the parent in metres, in the T-pose (left, up, forward); default: the canonical offset
-                          between the two roles, times the profile's scale
+    offset                from the parent in metres, in the T-pose (left, up, forward); default: the
+                          canonical offset between the two roles, times the profile's scale
     points                direction of a limb bone: degrees [below horizontal, forward] for arms,
                           [outwards, forward] of straight down for legs
     lean, out             degrees that the joint leans forward; that it is turned outwards (feet)
@@ -11,8 +11,9 @@ A profile file gives, for the middle and the left side of the body (the right is
     roll                  degrees that the bone axes are turned about the bone, bones staying where they are:
                           knees outwards, backs of the hands forward
     axes                  key into the profile's table of bone axes, where it differs from the role's
-and a table of bone axes: for each kind of joint where its local x, y, z point in the T-pose, such as "y -x z".
-Nothing here is measured on a rig: proportions are the canonical body's, angles and axes are the rig's conventions.
+and a table of bone axes: for each kind of joint where its local x, y, z point in the T-pose, such as "y -x
+z". Nothing here is measured on a rig: proportions are the canonical body's, angles and axes are the rig's
+conventions.
 """
 
 from __future__ import annotations
@@ -26,7 +27,16 @@ import numpy as np
 from animoe.retarget.alignment import CANONICAL_INDEX
 from animoe.rig.canonical import canonical_skeleton
 from animoe.rig.kinematics import model_to_local
-from animoe.rig.rotations import IDENTITY, Array, between, from_axis_angle, from_matrix, inverse, multiply, rotate
+from animoe.rig.rotations import (
+    IDENTITY,
+    Array,
+    between,
+    from_axis_angle,
+    from_matrix,
+    inverse,
+    multiply,
+    rotate,
+)
 from animoe.rig.skeleton import Skeleton
 
 _KINDS = {
@@ -78,15 +88,17 @@ def _from_model(names: Sequence[str], parents: Array, rotations: Array, position
 
 
 def _both_sides(rows: Sequence[Mapping[str, Any]], sides: Sequence[str]) -> list[_Joint]:
-    """The rows in order, every left one followed by the same for the right, with `sides` exchanged in its names."""
+    """The rows in order, every left one followed by its twin on the right, named by exchanging `sides`."""
     joints = []
+    left_mark, right_mark = sides
     for row in rows:
         name, parent, role = row["name"], row["parent"], row["role"]
-        left = sides[0] in name
+        left = left_mark in name
         joints.append(_Joint(name, parent, role, "left" if left else "", row))
         if left:
             other = None if role is None else role.replace("left_", "right_")
-            joints.append(_Joint(name.replace(*sides), str(parent).replace(*sides), other, "right", row))
+            twin, above = (str(n).replace(left_mark, right_mark) for n in (name, parent))
+            joints.append(_Joint(twin, above, other, "right", row))
     return joints
 
 
@@ -95,8 +107,8 @@ def _offset(
 ) -> Array:
     """(3,) metres from the parent in the T-pose."""
     if "offset" in joint.row:
-        offset = np.array(joint.row["offset"], dtype=np.float64)
-        return offset * [-1.0, 1.0, 1.0] if joint.side == "right" else offset
+        given: Array = np.array(joint.row["offset"]) * [-1.0 if joint.side == "right" else 1.0, 1.0, 1.0]
+        return given
     rest = canonical_skeleton().rest_model[1]
     if joint.role is None:
         return np.zeros(3)
@@ -104,8 +116,8 @@ def _offset(
         place = parents[joints.index(above)]
         above = joints[place] if place >= 0 else None
     start = rest[CANONICAL_INDEX[above.role]] if above is not None and above.role else np.zeros(3)
-    offset = (rest[CANONICAL_INDEX[joint.role]] - start) * scale
-    return offset
+    default: Array = (rest[CANONICAL_INDEX[joint.role]] - start) * scale
+    return default
 
 
 def _turn(joint: _Joint, above: Array) -> Array:
@@ -120,7 +132,9 @@ def _turn(joint: _Joint, above: Array) -> Array:
             bone = np.array([np.tan(first), -1.0, np.tan(forward)])
         else:
             rest = np.array([1.0, 0.0, 0.0])
-            bone = np.array([np.cos(first) * np.cos(forward), -np.sin(first), np.cos(first) * np.sin(forward)])
+            bone = np.array(
+                [np.cos(first) * np.cos(forward), -np.sin(first), np.cos(first) * np.sin(forward)]
+            )
         left = _mirrored(above) if joint.side == "right" else above
         start = left if str(joint.role).endswith(("elbow", "knee")) else IDENTITY
         turn = multiply(between(rotate(start, rest), bone), start)

@@ -34,8 +34,8 @@ class Rig:
     Attributes:
         name: profile name, or "custom".
         skeleton: J joints in our axes, metres.
-        roles: canonical joint name -> joint indices from the pelvis outwards. `spine2` and `neck` may hold several
-            joints, every other role holds one; roles that the rig lacks are absent.
+        roles: canonical joint name -> joint indices from the pelvis outwards. `spine2` and `neck` may hold
+            several joints, every other role holds one; roles that the rig lacks are absent.
     """
 
     name: str
@@ -49,13 +49,14 @@ def rig_from_skeleton(
     """Finds out which joint does what, and checks that the rest pose can be driven.
 
     Args:
-        skeleton: the user's rig in our axes (see `frames.skeleton_from_frame`), standing in a T- or A-pose at rest.
+        skeleton: the user's rig in our axes (see `frames.skeleton_from_frame`), standing in a T- or A-pose at
+            rest.
         roles: canonical joint name -> joint name, for joints whose names we do not know; these win.
         name: what messages call the rig.
 
     Raises:
-        IncompatibleSkeleton: roles that name no joint, missing legs, arms, pelvis or spine, or a rest pose that is
-            not a standing one in metres.
+        IncompatibleSkeleton: roles that name no joint, missing legs, arms, pelvis or spine, or a rest pose
+            that is not a standing one in metres.
     """
     found = {role: tuple(joints) for role, joints in find_roles(skeleton).items()}
     named = _named_roles(skeleton, roles or {})
@@ -83,7 +84,8 @@ def _named_roles(skeleton: Skeleton, roles: Mapping[str, str]) -> dict[str, tupl
         if joint not in skeleton.index:
             near = get_close_matches(joint, skeleton.joint_names, n=3, cutoff=0.3) or skeleton.joint_names[:5]
             raise IncompatibleSkeleton(
-                f"role {role!r} names joint {joint!r}, which the skeleton lacks; it has {', '.join(near)}, ..."
+                f"role {role!r} names joint {joint!r}, which the skeleton lacks; it has "
+                f"{', '.join(near)}, ..."
             )
     return {role: (skeleton.index[joint],) for role, joint in roles.items()}
 
@@ -127,8 +129,9 @@ def _check_roles(skeleton: Skeleton, roles: Mapping[str, tuple[int, ...]]) -> No
     if missing:
         sample = ", ".join(skeleton.joint_names[:8]) + (", ..." if skeleton.joint_count > 8 else "")
         raise IncompatibleSkeleton(
-            f"the rig lacks {', '.join(missing)}: none of its {skeleton.joint_count} joints ({sample}) has a name "
-            "that we know for it; name the joints in `roles`, or choose a rig that has a pelvis, legs, arms and a spine"
+            f"the rig lacks {', '.join(missing)}: none of its {skeleton.joint_count} joints ({sample}) has "
+            "a name that we know for it; name the joints in `roles`, or choose a rig that has a pelvis, "
+            "legs, arms and a spine"
         )
     for side in _SIDES:
         for upper, lower in _BONES:
@@ -142,50 +145,60 @@ def _check_roles(skeleton: Skeleton, roles: Mapping[str, tuple[int, ...]]) -> No
 
 
 def _check_rest(skeleton: Skeleton, roles: Mapping[str, tuple[int, ...]]) -> None:
-    """A rest pose that can be driven stands: bones have length, legs are a body's size, feet below hips below head."""
-    rotation_lengths = np.linalg.norm(skeleton.rest_rotations, axis=-1)
-    bad = np.flatnonzero(np.abs(rotation_lengths - 1) > 0.01)
+    """Refuses a rest pose that no motion can drive: no length, no body's size, or not standing."""
+    lengths = np.linalg.norm(skeleton.rest_rotations, axis=-1)
+    bad = np.flatnonzero(np.abs(lengths - 1) > 0.01)
     if len(bad):
         raise IncompatibleSkeleton(
-            f"the rest rotation of joint {skeleton.joint_names[bad[0]]!r} has length {rotation_lengths[bad[0]]:.3g}; "
+            f"the rest rotation of joint {skeleton.joint_names[bad[0]]!r} has length {lengths[bad[0]]:.3g}; "
             "send unit quaternions in the order x, y, z, w"
         )
     positions = skeleton.rest_model[1]
     at = {role: positions[joints[-1 if role in _SPINE else 0]] for role, joints in roles.items()}
+    _check_sizes(at)
+    _check_standing(at)
+
+
+def _check_sizes(at: Mapping[str, Array]) -> None:
+    shortest, longest = _LEG_LIMITS_M
     for side in _SIDES:
         length = sum(_distance(at, f"{side}_{a}", f"{side}_{b}") for a, b in _BONES[:2])
-        if not _LEG_LIMITS_M[0] <= length <= _LEG_LIMITS_M[1]:
+        if not shortest <= length <= longest:
             raise IncompatibleSkeleton(
-                f"the {side} leg is {length:.3g} m long at rest, expected {_LEG_LIMITS_M[0]:g} to {_LEG_LIMITS_M[1]:g} m; "
-                "check the engine frame (its unit is centimetres for Unreal, metres for the others) and the offsets"
+                f"the {side} leg is {length:.3g} m long at rest, expected {shortest:g} to {longest:g} m; "
+                "check the engine frame (its unit is centimetres for Unreal, metres for the others) "
+                "and the offsets"
             )
         for a, b in _BONES:
             if _distance(at, f"{side}_{a}", f"{side}_{b}") < 1e-3 * length:
                 raise IncompatibleSkeleton(
-                    f"{side}_{a} and {side}_{b} are in one place in the rest pose; re-export the skeleton with its offsets"
+                    f"{side}_{a} and {side}_{b} are in one place in the rest pose; "
+                    "re-export the skeleton with its offsets"
                 )
+
+
+def _check_standing(at: Mapping[str, Array]) -> None:
     hips = (at["left_hip"] + at["right_hip"]) / 2
     top = next(at[role] for role in ("head", "neck", "spine3", "spine2", "spine1") if role in at)
     legs = (at["left_ankle"] + at["right_ankle"]) / 2 - hips
     if not (_upwards(top - hips) > 0.7 and _upwards(-legs) > 0.7):
         raise IncompatibleSkeleton(
-            "the rest pose does not stand upright in the engine frame that was named: the head must be above the hips "
-            "and the feet below; check the frame (Unreal and Blender are Z up, Unity and glTF Y up) and send the T- or "
-            "A-pose, with the rotation of any node above the skeleton included in its root"
+            "the rest pose does not stand upright in the engine frame that was named: the head must be above "
+            "the hips and the feet below; check the frame (Unreal and Blender are Z up, Unity and glTF Y up) "
+            "and send the T- or A-pose, with the rotation of any node above the skeleton included in its root"
         )
-    if float((at["left_hip"] - at["right_hip"]) @ (at["left_shoulder"] - at["right_shoulder"])) <= 0:
-        raise IncompatibleSkeleton("left and right of legs and arms disagree in the rest pose; check names and `roles`")
-    _check_handedness(at, top - hips)
-
-
-def _check_handedness(at: Mapping[str, Array], up: Array) -> None:
-    """Toes that point backwards mean a mirrored rig: coordinates of a left-handed engine named as a right-handed one."""
-    forward = np.cross(at["left_hip"] - at["right_hip"], up)
-    toes = [at[f"{side}_foot"] - at[f"{side}_ankle"] for side in _SIDES if f"{side}_foot" in at]
-    if toes and all(float(toe @ forward) < -0.3 * float(np.linalg.norm(toe) * np.linalg.norm(forward)) for toe in toes):
+    across = at["left_hip"] - at["right_hip"]
+    if float(across @ (at["left_shoulder"] - at["right_shoulder"])) <= 0:
         raise IncompatibleSkeleton(
-            "the toes point backwards, so left and right are swapped: the rest pose is not in the engine frame that was "
-            "named (Unity and Unreal are left-handed, glTF and Blender right-handed), or the sides' names are"
+            "left and right of legs and arms disagree in the rest pose; check names and `roles`"
+        )
+    forward = np.cross(across, top - hips)
+    toes = [at[f"{side}_foot"] - at[f"{side}_ankle"] for side in _SIDES if f"{side}_foot" in at]
+    if toes and all(_cosine(toe, forward) < -0.3 for toe in toes):
+        raise IncompatibleSkeleton(
+            "the toes point backwards, so left and right are swapped: the rest pose is not in the engine "
+            "frame that was named (Unity and Unreal are left-handed, glTF and Blender right-handed), "
+            "or the sides' names are"
         )
 
 
@@ -193,6 +206,10 @@ def _distance(at: Mapping[str, Array], a: str, b: str) -> float:
     return float(np.linalg.norm(at[a] - at[b]))
 
 
+def _cosine(a: Array, b: Array) -> float:
+    return float(a @ b) / max(float(np.linalg.norm(a) * np.linalg.norm(b)), 1e-12)
+
+
 def _upwards(v: Array) -> float:
     """Cosine of the angle to +Y."""
-    return float(v[1] / max(float(np.linalg.norm(v)), 1e-12))
+    return _cosine(v, np.array([0.0, 1.0, 0.0]))

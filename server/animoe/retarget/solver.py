@@ -4,12 +4,13 @@ Every driven joint copies the change of its canonical joint from the rest pose (
     G_rig[r] = W * G_canonical[j] * match[j]^-1 * G_rest[r]
 with W the way the rig faces at rest. Written for local rotations, with a the nearest driven joint above r,
     L[r] = (G_rest[parent]^-1 * match_a) * (canonical turn from a to r) * (match_r^-1 * G_rest[r])
-the outer factors are constant and the middle one is a short product of canonical local rotations (see `chains`): no
-forward kinematics runs per frame. Joints without a role keep their local rest rotation.
+the outer factors are constant and the middle one is a short product of canonical local rotations (see
+`chains`): no forward kinematics runs per frame. Twist joints take their share (see `twist`); other joints
+without a role keep their local rest rotation.
 
-The pelvis follows the canonical hip centre, sideways scaled by the ratio of leg lengths; its height is the one at
-which the lowest point of the feet is as far (in leg lengths) above its rest height as on the canonical body, so that
-feet stand on the floor whatever the rig's proportions.
+The pelvis follows the canonical hip centre, sideways scaled by the ratio of leg lengths; its height is the
+one at which the lowest point of the feet is as far (in leg lengths) above its rest height as on the canonical
+body, so that feet stand on the floor whatever the rig's proportions.
 """
 
 from __future__ import annotations
@@ -26,8 +27,16 @@ from animoe.retarget.alignment import CANONICAL_INDEX, RestMatch, match_rest
 from animoe.retarget.chains import Drive, drives, remainder
 from animoe.retarget.feet import FeetPlacer
 from animoe.retarget.frames import EngineFrame, locals_from_frame, locals_to_frame, quaternion_basis
-from animoe.retarget.quadratic import fast_multiply, left_matrix, power, right_matrix, rotated_constant, squares
+from animoe.retarget.quadratic import (
+    fast_multiply,
+    left_matrix,
+    power,
+    right_matrix,
+    rotated_constant,
+    squares,
+)
 from animoe.retarget.rig import Rig
+from animoe.retarget.twist import TwistJoints
 from animoe.rig.canonical import FRAME_RATE_HZ, canonical_skeleton
 from animoe.rig.rotations import IDENTITY, Array, from_yaw, inverse, multiply, rotate, to_matrix
 
@@ -42,8 +51,8 @@ class RigBlock:
     Attributes:
         first_frame: index of the first frame from the start of the stream, at 30 fps.
         local_rotations: (n, J, 4) xyzw relative to the parent; they replace the rest rotations.
-        local_translations: (n, K, 3) relative to the parent, for `Retargeter.translated_joints` only; every other
-            joint keeps its rest translation.
+        local_translations: (n, K, 3) relative to the parent, for `Retargeter.translated_joints` only; every
+            other joint keeps its rest translation.
         contacts: (n, 4) probability that left ankle, left toes, right ankle, right toes stand on the floor.
     """
 
@@ -61,8 +70,8 @@ class Retargeter:
         frame: where `RigBlock` numbers live.
 
     Attributes:
-        translated_joints: joints whose local translation is streamed: the pelvis (and limbs that do not hang on it).
-            Joints above it, such as Unreal's `root`, stay at rest: the motion is in the pelvis.
+        translated_joints: joints whose local translation is streamed: the pelvis (and limbs that do not hang
+            on it). Joints above it, such as Unreal's `root`, stay at rest: the motion is in the pelvis.
         rest_rotations: (J, 4) local rest rotations in the frame.
         rest_translations: (J, 3) local rest translations in the frame and its unit.
     """
@@ -80,6 +89,7 @@ class Retargeter:
         self._compile_rotations(plan, match, turn)
         self._compile_root(match, turn)
         self._feet = FeetPlacer(rig, match)
+        self._twist = TwistJoints(rig, match, frame, self.rest_rotations)
 
     def apply(self, block: PoseBlock) -> RigBlock:
         """Retargets a block; blocks are independent of each other.
@@ -92,20 +102,26 @@ class Retargeter:
         count = len(local)
         if local.shape != (count, 22, 4) or root.shape != (count, 3):
             raise ShapeError(
-                f"a block needs local rotations (n, 22, 4) and root positions (n, 3); got {local.shape} and {root.shape}"
+                f"a block needs local rotations (n, 22, 4) and root positions (n, 3); got {local.shape} and "
+                f"{root.shape}"
             )
         return RigBlock(
-            block.first_frame, self._rotations(local), self._translations(local, root), np.asarray(block.contacts)
+            block.first_frame,
+            self._rotations(local),
+            self._translations(local, root),
+            np.asarray(block.contacts),
         )
 
     def to_clip(self, blocks: Sequence[RigBlock], name: str = "") -> Clip:
-        """Joins consecutive blocks of this retargeter into a clip in our axes and metres, for writing files."""
+        """Joins consecutive blocks of this retargeter into a clip in our axes and metres, for files."""
         if not blocks:
             raise InvalidRequest("no frames to make a clip of; pass at least one block")
         rotations = np.concatenate([block.local_rotations for block in blocks])
         translations = np.tile(self.rest_translations, (len(rotations), 1, 1))
         translations[:, list(self.translated_joints)] = np.concatenate([b.local_translations for b in blocks])
-        return Clip(self.rig.skeleton, FRAME_RATE_HZ, *locals_from_frame(rotations, translations, self.frame), name)
+        return Clip(
+            self.rig.skeleton, FRAME_RATE_HZ, *locals_from_frame(rotations, translations, self.frame), name
+        )
 
     def _compile_rotations(self, plan: Sequence[Drive], match: RestMatch, turn: Array) -> None:
         """Constant factors (R, 4, 4) of the R driven joints and the list of powers that they multiply."""
@@ -127,8 +143,10 @@ class Retargeter:
         self._compile_products(products)
 
     def _compile_products(self, products: Sequence[Sequence[tuple[int, float]]]) -> None:
-        """Numbers the distinct powers; `_steps[k]` multiplies the k-th further factor onto the rows that have one."""
-        distinct = sorted({factor for product in products for factor in product}, key=lambda f: (f[1] != 1.0, f))
+        """Numbers the distinct powers; `_steps` multiply further factors onto the rows that have them."""
+        distinct = sorted(
+            {factor for product in products for factor in product}, key=lambda f: (f[1] != 1.0, f)
+        )
         number = {factor: i for i, factor in enumerate(distinct)}
         nothing = len(distinct)
         self._sources = np.array([joint for joint, _ in distinct])
@@ -176,6 +194,8 @@ class Retargeter:
         rotations = np.empty((len(local), *self.rest_rotations.shape))
         rotations[:] = self.rest_rotations
         rotations[:, self._driven] = np.matmul(self._outer, turns[..., None])[..., 0]
+        if len(self._twist.joints):
+            self._twist.apply(rotations)
         return rotations
 
     def _translations(self, local: Array, root: Array) -> Array:
