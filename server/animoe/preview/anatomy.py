@@ -1,4 +1,4 @@
-"""Anatomy: where a skeleton has its pelvis, chest, head and limbs, from names of sides, hierarchy and lengths.
+"""Anatomy: where a skeleton has pelvis, chest, head and limbs, from names of sides, hierarchy and lengths.
 
 Rest poses are not trusted beyond bone lengths: in many BVH files every bone of the rest pose points up.
 (`animoe.retarget.roles` names joints precisely, for rigs that can be driven; pictures must work for all.)
@@ -77,7 +77,7 @@ class Anatomy:
 
     @cached_property
     def limbs(self) -> dict[int, dict[int, int]]:
-        """Trunk joint -> side -> first joint of the limb there; only trunk joints with limbs on both sides."""
+        """Trunk joint -> side -> first joint of the limb there; only where both sides have one."""
         found: dict[int, dict[int, int]] = {}
         for joint, kids in enumerate(self.kids):
             if self.sides[joint] != CENTRE or self.helpers[joint]:

@@ -21,7 +21,7 @@ _GAP = 2
 _MAX_CLIPS, _MAX_FRAMES = 8, 900
 _DITHER = 2.5
 """Peak to peak in 8-bit steps. A fixed pattern hides bands and, unlike error diffusion, does not crawl."""
-_TOLERANCE = 6
+_TOLERANCE = 4
 """A pixel is kept as shown while no channel is off by more than this."""
 
 

@@ -1,8 +1,8 @@
 """Body: which round cones are drawn for a skeleton, and how thick.
 
 Built once per skeleton. The ends of every cone are linear combinations of joint positions, so a pose is drawn
-from joint positions alone, and points that no rig has (toes, fingertips, the crown) follow the motion. Sizes in
-the tables are metres on an adult and scale with the skeleton's bone lengths.
+from joint positions alone, and points that no rig has (toes, fingertips, the crown) follow the motion. Sizes
+in the tables are metres on an adult and scale with the skeleton's bone lengths.
 """
 
 from __future__ import annotations

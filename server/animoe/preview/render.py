@@ -1,7 +1,7 @@
 """Draws one pose as a body of shaded round cones on a studio floor.
 
-Light is computed in linear colour: one soft key light with a shadow map, a sky, and a rim. The figure is drawn at
-SAMPLES times its size and averaged down. Everything is deterministic.
+Light is computed in linear colour: one soft key light with a shadow map, a sky, and a rim. The figure is
+drawn at SAMPLES times its size and averaged down. Everything is deterministic.
 """
 
 from __future__ import annotations
