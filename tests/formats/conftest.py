@@ -1,4 +1,4 @@
-"""Small data made here: a rig with twisted rest rotations and moving shoulders, and a builder of hand-made glTF."""
+"""Small data made here: a rig of twisted rest rotations with a stretching arm, and hand-made glTF files."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-
 from animoe.motion.clip import Clip
 from animoe.rig.rotations import Array, from_axis_angle, multiply, normalize
 from animoe.rig.skeleton import Skeleton
@@ -20,14 +19,14 @@ _PARENTS = (-1, 0, 1, 1, 2, 3, 1, 6, 6)
 
 
 def twisted_skeleton() -> Skeleton:
-    """Nine joints whose rest rotations point anywhere, as Maya's and Unreal's do; not in depth-first order."""
+    """Nine joints, not in depth-first order; rest rotations point anywhere, as on Maya and Unreal rigs."""
     random = np.random.default_rng(3)
     rotations = normalize(random.normal(size=(9, 4)))
     return Skeleton.build(_NAMES, _PARENTS, random.uniform(-0.4, 0.4, (9, 3)), rotations)
 
 
 def swinging_clip(name: str = "swing", frame_count: int = 20, frame_rate_hz: float = 30.0) -> Clip:
-    """Every joint turns through large angles, the root travels, the left arm's bone changes its length."""
+    """Every joint turns through large angles, the root travels, the left arm stretches."""
     skeleton = twisted_skeleton()
     random = np.random.default_rng(4)
     time_s = np.arange(frame_count)[:, None] / frame_rate_hz
@@ -56,7 +55,9 @@ class GltfBuilder:
         rows = np.asarray(values, dtype=dtype)
         component = {"<f4": 5126, "<i2": 5122, "<u1": 5121, "<u2": 5123}[dtype]
         kind = {1: "SCALAR", 3: "VEC3", 4: "VEC4"}[1 if rows.ndim == 1 else rows.shape[-1]]
-        self.json["bufferViews"].append({"buffer": 0, "byteOffset": len(self.data), "byteLength": rows.nbytes})
+        self.json["bufferViews"].append(
+            {"buffer": 0, "byteOffset": len(self.data), "byteLength": rows.nbytes}
+        )
         self.data += rows.tobytes() + bytes(-rows.nbytes % 4)
         view = len(self.json["bufferViews"]) - 1
         described = {"bufferView": view, "componentType": component, "count": len(rows), "type": kind}
@@ -68,7 +69,9 @@ class GltfBuilder:
         animation = self.json["animations"][0]
         output = values if isinstance(values, int) else self.accessor(values)
         sampler = {"input": self.accessor(times), "output": output, "interpolation": interpolation}
-        animation["channels"].append({"sampler": len(animation["samplers"]), "target": {"node": node, "path": path}})
+        animation["channels"].append(
+            {"sampler": len(animation["samplers"]), "target": {"node": node, "path": path}}
+        )
         animation["samplers"].append(sampler)
 
     def save(self, path: Path) -> Path:

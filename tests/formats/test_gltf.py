@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-
 from animoe.formats.gltf import read_gltf
 from animoe.formats.gltf_writer import write_glb
 from animoe.motion.clip import Clip

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-
 from animoe.errors import FileError
 from animoe.formats.gltf import read_gltf
 from animoe.formats.gltf_writer import write_glb
@@ -48,8 +47,16 @@ BROKEN: list[tuple[str, Edit, str]] = [
     ("channel without target", _set("animations", 0, "channels", 0, "target", to=None), "channel 0"),
     ("target out of range", _set("animations", 0, "channels", 0, "target", "node", to=99), "channel 0"),
     ("sampler out of range", _set("animations", 0, "channels", 0, "sampler", to=3), "animation 0"),
-    ("unknown interpolation", _set("animations", 0, "samplers", 0, "interpolation", to=["X"]), "interpolation"),
-    ("spline too short", _set("animations", 0, "samplers", 0, "interpolation", to="CUBICSPLINE"), "key times"),
+    (
+        "unknown interpolation",
+        _set("animations", 0, "samplers", 0, "interpolation", to=["X"]),
+        "interpolation",
+    ),
+    (
+        "spline too short",
+        _set("animations", 0, "samplers", 0, "interpolation", to="CUBICSPLINE"),
+        "key times",
+    ),
     ("input out of range", _set("animations", 0, "samplers", 0, "input", to=-1), "'input'"),
     ("wrong type", _set("accessors", 0, "type", to="SCALAR"), "expected VEC3"),
     ("too many elements", _set("accessors", 0, "count", to=3), "do not fit"),
@@ -76,7 +83,9 @@ BROKEN: list[tuple[str, Edit, str]] = [
 
 
 @pytest.mark.parametrize(("edit", "says"), [b[1:] for b in BROKEN], ids=[b[0] for b in BROKEN])
-def test_a_broken_document_is_refused_with_its_place(tmp_path: Path, moved: Any, edit: Edit, says: str) -> None:
+def test_a_broken_document_is_refused_with_its_place(
+    tmp_path: Path, moved: Any, edit: Edit, says: str
+) -> None:
     (tmp_path / "secret.bin").write_bytes(bytes(moved.data))  # what an escape would reach
     folder = tmp_path / "pack"
     folder.mkdir()
