@@ -128,3 +128,11 @@ def test_a_rest_pose_lying_down_is_refused() -> None:
     lying = Skeleton.build(canonical.joint_names, canonical.parents, canonical.rest_translations, rotations)
     with pytest.raises(IncompatibleSkeleton, match="does not stand upright"):
         rig_from_skeleton(lying)
+
+
+def test_absurd_offsets_name_the_joint() -> None:
+    canonical = canonical_skeleton()
+    offsets = canonical.rest_translations.copy()
+    offsets[canonical.index["head"]] = 1e300
+    with pytest.raises(IncompatibleSkeleton, match="'head' rests more than 1000 m"):
+        rig_from_skeleton(Skeleton.build(canonical.joint_names, canonical.parents, offsets))

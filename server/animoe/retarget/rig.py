@@ -25,6 +25,7 @@ _SPINE = ("spine1", "spine2", "spine3")
 _ARM_STARTS = ("left_collar", "right_collar", "left_shoulder", "right_shoulder")
 _BONES = (("hip", "knee"), ("knee", "ankle"), ("shoulder", "elbow"), ("elbow", "wrist"))
 _LEG_LIMITS_M = (0.05, 20.0)
+_MAX_OFFSET_M = 1000.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,6 +153,12 @@ def _check_rest(skeleton: Skeleton, roles: Mapping[str, tuple[int, ...]]) -> Non
         raise IncompatibleSkeleton(
             f"the rest rotation of joint {skeleton.joint_names[bad[0]]!r} has length {lengths[bad[0]]:.3g}; "
             "send unit quaternions in the order x, y, z, w"
+        )
+    far = np.flatnonzero(np.abs(skeleton.rest_translations).max(axis=-1) > _MAX_OFFSET_M)
+    if len(far):
+        raise IncompatibleSkeleton(
+            f"joint {skeleton.joint_names[far[0]]!r} rests more than {_MAX_OFFSET_M:g} m from its parent; "
+            "check the engine frame (its unit is centimetres for Unreal, metres for the others) and the offsets"
         )
     positions = skeleton.rest_model[1]
     at = {role: positions[joints[-1 if role in _SPINE else 0]] for role, joints in roles.items()}
