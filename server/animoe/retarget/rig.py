@@ -158,7 +158,7 @@ def _check_rest(skeleton: Skeleton, roles: Mapping[str, tuple[int, ...]]) -> Non
     if len(far):
         raise IncompatibleSkeleton(
             f"joint {skeleton.joint_names[far[0]]!r} rests more than {_MAX_OFFSET_M:g} m from its parent; "
-            "check the engine frame (its unit is centimetres for Unreal, metres for the others) and the offsets"
+            "check the engine frame (its unit is centimetres for Unreal, metres for others), and offsets"
         )
     positions = skeleton.rest_model[1]
     at = {role: positions[joints[-1 if role in _SPINE else 0]] for role, joints in roles.items()}
