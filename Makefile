@@ -1,0 +1,69 @@
+# AniMoE. `make help` lists the targets. Without make, see the README.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+PACKS ?=
+OUT ?= runs/bundle
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check protos bundle bench clean
+
+help:  ## list the targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1|/' | column -t -s '|'
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "AniMoE needs Python 3.11 or newer; '$(PYTHON)' is missing or older. Use: make $(MAKECMDGOALS) PYTHON=python3.11" >&2; \
+	  exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+# Stamps: a second call does nothing until the dependencies change.
+$(VENV)/server.stamp: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) install --quiet -c constraints.txt -e '.[server]'
+	@touch $@
+
+$(VENV)/dev.stamp: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) install --quiet -c constraints.txt -e '.[dev]'
+	@touch $@ $(VENV)/server.stamp
+
+setup: $(VENV)/dev.stamp  ## install everything for development and training into .venv
+
+demo: $(VENV)/server.stamp  ## start the server and stream three emotional takes from it (no torch, no GPU)
+	$(BIN)/animoe demo
+
+test: $(VENV)/dev.stamp  ## run the tests
+	$(BIN)/python -m pytest -q
+
+PROTOS := $(wildcard protos/animoe/v1/*.proto)
+PROTOC = $(BIN)/python -m grpc_tools.protoc -Iprotos --python_out=$(1) --pyi_out=$(1) --grpc_python_out=$(1) $(PROTOS)
+
+check: $(VENV)/dev.stamp  ## format, lint, types, direction of imports, generated code
+	$(BIN)/ruff format --check --quiet .
+	$(BIN)/ruff check --quiet .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	@rm -rf build/protos && mkdir -p build/protos
+	@$(call PROTOC,build/protos)
+	@diff -r -q -x __init__.py -x __pycache__ build/protos/animoe/v1 server/animoe/v1 || { \
+	  echo "server/animoe/v1 is out of date: run 'make protos' and commit the result" >&2; exit 1; }
+
+protos: $(VENV)/dev.stamp  ## regenerate server/animoe/v1 from protos/
+	$(call PROTOC,server)
+
+.PHONY: packs-given
+packs-given:
+	@test -n "$(PACKS)" -a -d "$(PACKS)" || { \
+	  echo "Say where the packs are: make bundle PACKS=DIR (every folder in DIR is a pack)." >&2; exit 1; }
+
+bundle: packs-given $(VENV)/dev.stamp  ## train a bundle: make bundle PACKS=DIR [OUT=DIR]; every folder in DIR is a pack
+	$(BIN)/animoe-train tokenizer "$(PACKS)"/*/ --out "$(OUT)/tokenizer"
+	$(BIN)/animoe-train base "$(PACKS)"/*/ --tokenizer "$(OUT)/tokenizer" --out "$(OUT)/base"
+	$(BIN)/animoe-train bundle --tokenizer "$(OUT)/tokenizer" --base "$(OUT)/base" --out "$(OUT)/bundle"
+
+bench: $(VENV)/dev.stamp  ## measure speed (see benchmarks/README.md)
+	@set -e; for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python "$$script"; done
+
+clean:  ## remove .venv, caches and build output; trained runs and demo output stay
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
