@@ -90,6 +90,17 @@ def test_sixty_hertz_comes_back_at_thirty(tmp_path: Path, clip: Clip) -> None:
     np.testing.assert_allclose(back.world()[1], clip.world()[1][::2], atol=ATOL_M)
 
 
+def test_a_rate_that_is_not_quite_thirty_loses_no_frame(tmp_path: Path, clip: Clip) -> None:
+    long = replace(
+        clip,
+        frame_rate_hz=1 / 0.033333,
+        local_rotations=np.tile(clip.local_rotations, (40, 1, 1)),
+        local_translations=np.tile(clip.local_translations, (40, 1, 1)),
+    )
+    write_glb(tmp_path / "a.glb", [long])
+    assert read_gltf(tmp_path / "a.glb")[0].frame_count == long.frame_count
+
+
 def test_pygltflib_finds_the_same_world_positions(loaded: pygltflib.GLTF2, clip: Clip) -> None:
     """Second route: 4x4 matrices from pygltflib's reading of the file, no code of ours."""
     frame = 7

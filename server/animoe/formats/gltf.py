@@ -24,6 +24,8 @@ from animoe.rig.skeleton import Skeleton
 MAX_SECONDS = 7200.0
 MAX_JOINT_FRAMES = 3_000_000
 """Joints x frames of all animations of a file: an hour of a 27-joint rig, 170 MB."""
+FRAME_SLACK = 0.05
+"""Frames that the last one may lie past the last key: rates such as 30.0003 fps lose no frame then."""
 _PATHS = {"translation": "VEC3", "rotation": "VEC4", "scale": "VEC3"}
 
 
@@ -161,7 +163,7 @@ def _grid(document: Document, animation: _Animation, joint_count: int, room: int
     if end - start > MAX_SECONDS:
         remedy = f"At most {MAX_SECONDS:.0f} s are read."
         raise document.error(f"it lasts {end - start:.0f} s", animation.place, remedy)
-    count = int((end - start) * FRAME_RATE_HZ + 1e-3) + 1
+    count = int((end - start) * FRAME_RATE_HZ + FRAME_SLACK) + 1
     if count * joint_count > room:
         problem = f"the file holds more than {MAX_JOINT_FRAMES} joint poses"
         raise document.error(problem, animation.place, "Split it into several files.")
