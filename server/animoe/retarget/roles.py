@@ -32,9 +32,10 @@ def normalised(name: str) -> str:
 
 def match_profile(skeleton: Skeleton) -> str | None:
     """The profile whose names fit best, or None when fewer than 10 body joints are found by any."""
-    scores = {name: len(_exact(skeleton, table)) for name, table in name_tables().items()}
-    best = max(scores, key=lambda name: scores[name])
-    return best if scores[best] >= _MIN_ROLES else None
+    found = {name: _exact(skeleton, table) for name, table in name_tables().items()}
+    # Same roles found twice (UE4 names exist in UE5): the profile that knows more of the rig's joints is the rig's own.
+    best = max(found, key=lambda name: (len(found[name]), len({j for c in found[name].values() for j in c})))
+    return best if len(found[best]) >= _MIN_ROLES else None
 
 
 def find_roles(skeleton: Skeleton) -> dict[str, tuple[int, ...]]:

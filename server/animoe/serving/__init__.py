@@ -1,0 +1,1 @@
+"""gRPC in front of the engine: the only package besides `animoe.client` that knows protobuf."""
