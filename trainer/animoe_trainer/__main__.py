@@ -1,0 +1,197 @@
+"""`animoe-train`: learns tokenizers, generators and bundles from animation packs."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from animoe.errors import AniMoEError
+
+# Each command imports what it needs when it runs: `--help` and a wrong flag must not wait for torch.
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point; returns the exit code (2 for the user's errors)."""
+    options = _parser().parse_args(arguments)
+    run: Callable[[argparse.Namespace], int] = options.run
+    try:
+        return run(options)
+    except (AniMoEError, OSError) as error:
+        print(f"animoe-train: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("animoe-train: stopped; --resume goes on from the last checkpoint", file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="animoe-train", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    check = _command(commands, "read", "read packs and say which rows can be used, with the round-trip error", _read)
+    check.add_argument("packs", nargs="+", type=Path, metavar="PACK")
+    check.add_argument("--json", action="store_true")
+
+    tokenizer = _command(commands, "tokenizer", "train the motion tokenizer", _tokenizer)
+    _training_options(tokenizer, steps=6000, rate=2e-3)
+    tokenizer.add_argument("--quantiser", choices=("fsq", "vq"), default="fsq")
+    tokenizer.add_argument("--groups", type=int, help="codes per token")
+    tokenizer.add_argument("--frames-per-batch", type=int, default=8192)
+
+    base = _command(commands, "base", "train the generator on a tokenizer's codes", _base)
+    _training_options(base, steps=5000, rate=1e-3)
+    base.add_argument("--tokenizer", type=Path, required=True, metavar="DIR")
+    base.add_argument("--backbone", help="path or hub id of a Hugging Face causal LM (default: own small Llama)")
+    base.add_argument("--prompt-encoder", type=Path, metavar="DIR", help="files of all-MiniLM-L6-v2")
+
+    bundle = _command(commands, "bundle", "export a trained generator and its tokenizer as a bundle", _bundle)
+    bundle.add_argument("--tokenizer", type=Path, required=True, metavar="DIR")
+    bundle.add_argument("--base", type=Path, required=True, metavar="DIR")
+    bundle.add_argument("--name", default="animoe-default")
+    bundle.add_argument("--card", type=Path, help="model card (default: a short one made from the figures)")
+    bundle.add_argument("--out", type=Path, required=True)
+
+    for name, text, run in (
+        ("eval-tokenizer", "reconstruction error on test rows, per pack", _eval_tokenizer),
+        ("eval-motion", "quality of generated motion against real test clips, and what emotion changes", _eval_motion),
+    ):
+        evaluate = _command(commands, name, text, run)
+        evaluate.add_argument("packs", nargs="+", type=Path, metavar="PACK")
+        evaluate.add_argument("--bundle", type=Path, help="bundle folder (default: the one that ships)")
+        evaluate.add_argument("--cache", type=Path, default=Path("runs/cache"))
+        evaluate.add_argument("--json", action="store_true")
+    return parser
+
+
+def _command(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser],
+    name: str,
+    text: str,
+    run: Callable[[argparse.Namespace], int],
+) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text)
+    parser.set_defaults(run=run)
+    return parser
+
+
+def _training_options(parser: argparse.ArgumentParser, *, steps: int, rate: float) -> None:
+    parser.add_argument("packs", nargs="+", type=Path, metavar="PACK", help="pack folders, or a folder of packs")
+    parser.add_argument("--out", type=Path, required=True, help="folder for weights, checkpoint and loss plot")
+    parser.add_argument("--cache", type=Path, default=Path("runs/cache"), help="where the read packs are kept")
+    parser.add_argument("--steps", type=int, default=steps)
+    parser.add_argument("--learning-rate", type=float, default=rate)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
+    parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out")
+
+
+def pack_folders(paths: Sequence[Path]) -> list[Path]:
+    """Pack folders among the given ones and, for a folder of packs, in it."""
+    found: list[Path] = []
+    for path in paths:
+        inside = sorted(p.parent for p in path.glob("*/pack.csv"))
+        found += inside if inside and not (path / "pack.csv").is_file() else [path]
+    return found
+
+
+def _read(options: argparse.Namespace) -> int:
+    from animoe_trainer.read_report import print_report, read_report
+
+    report = read_report(pack_folders(options.packs))
+    print(json.dumps(report, indent=1)) if options.json else print_report(report)
+    return 0
+
+
+def _tokenizer(options: argparse.Namespace) -> int:
+    from animoe.models.tokenizer import TokenizerConfig
+    from animoe_trainer.corpus import load_corpus
+    from animoe_trainer.tokenizer import train_tokenizer
+
+    corpus = load_corpus(pack_folders(options.packs), options.cache)
+    shape = {"quantiser": options.quantiser} | ({"groups": options.groups} if options.groups else {})
+    train_tokenizer(
+        corpus,
+        options.out,
+        TokenizerConfig(**shape),
+        _loop(options),
+        frames_per_batch=options.frames_per_batch,
+        resume=options.resume,
+        device=options.device,
+    )
+    print(f"tokenizer written to {options.out}")
+    return 0
+
+
+def _base(options: argparse.Namespace) -> int:
+    from animoe.engine.prompt_encoder import PromptEncoder
+    from animoe.models.motion_lm import MotionLMConfig
+    from animoe_trainer.base import BaseConfig, train_base
+    from animoe_trainer.corpus import load_corpus
+    from animoe_trainer.prompt_source import export_prompt_encoder, find_source
+    from animoe_trainer.tokenizer import load_tokenizer
+
+    corpus = load_corpus(pack_folders(options.packs), options.cache)
+    tokenizer = load_tokenizer(options.tokenizer)
+    if not (options.out / "prompt_encoder.onnx").is_file():
+        export_prompt_encoder(find_source(options.prompt_encoder), options.out)
+    shape = {"groups": tokenizer.config.groups, "codebook_size": tokenizer.quantiser.codebook_size}
+    config = MotionLMConfig(**shape, **({"backbone": options.backbone} if options.backbone else {}))
+    train_base(
+        corpus,
+        tokenizer,
+        PromptEncoder(options.out),
+        options.out,
+        config,
+        _loop(options),
+        BaseConfig(),
+        resume=options.resume,
+        device=options.device,
+    )
+    print(f"generator written to {options.out}")
+    return 0
+
+
+def _loop(options: argparse.Namespace) -> object:
+    from animoe_trainer.loop import LoopConfig
+
+    return LoopConfig(steps=options.steps, learning_rate=options.learning_rate, seed=options.seed)
+
+
+def _bundle(options: argparse.Namespace) -> int:
+    from animoe_trainer.make_bundle import make_bundle
+
+    size = make_bundle(options.tokenizer, options.base, options.out, options.name, options.card)
+    print(f"bundle {options.name} written to {options.out} ({size / 2**20:.1f} MiB)")
+    return 0
+
+
+def _eval_tokenizer(options: argparse.Namespace) -> int:
+    from animoe.bundle import default_bundle
+    from animoe_trainer.corpus import load_corpus
+    from animoe_trainer.evaluate_tokenizer import evaluate_tokenizer
+    from animoe_trainer.reports import print_tokenizer_report
+    from animoe_trainer.tokenizer import load_tokenizer
+
+    corpus = load_corpus(pack_folders(options.packs), options.cache)
+    report = evaluate_tokenizer(load_tokenizer(options.bundle or default_bundle()), corpus)
+    print(json.dumps(report, indent=1)) if options.json else print_tokenizer_report(report)
+    return 0
+
+
+def _eval_motion(options: argparse.Namespace) -> int:
+    from animoe.engine import Engine
+    from animoe_trainer.corpus import load_corpus
+    from animoe_trainer.evaluate_motion import evaluate_motion
+    from animoe_trainer.reports import print_motion_report
+
+    corpus = load_corpus(pack_folders(options.packs), options.cache)
+    report = evaluate_motion(Engine.load(options.bundle), corpus)
+    print(json.dumps(report, indent=1)) if options.json else print_motion_report(report)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,121 @@
+"""Reconstruction quality of the tokenizer on held-out rows, pack by pack."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import torch
+
+from animoe.models.tokenizer import FRAMES_PER_TOKEN, Tokenizer
+from animoe.motion.clip import Clip
+from animoe.motion.features import FEATURE_COUNT, RootState, features_to_clip
+from animoe.rig.canonical import FRAME_RATE_HZ
+from animoe.rig.rotations import Array, angle, inverse, multiply
+from animoe_trainer.corpus import Corpus, Item
+from animoe_trainer.tokenizer import whole_tokens
+
+
+@dataclass(frozen=True)
+class RowFigures:
+    """One reconstructed row. Errors over all frames and the 22 joints.
+
+    mpjpe_mm: joint positions relative to the character (pelvis on the vertical axis, heading aligned): posture, tilt
+        and height, without where the character stands. drift_m: distance of the end points of the two root paths that
+        start together. path_m: length of the true root path.
+    """
+
+    mpjpe_mm: float
+    rotation_deg: float
+    drift_m: float
+    path_m: float
+    jerk_ratio: float
+    frames: int
+
+
+def reconstruct(model: Tokenizer, inputs: Array) -> tuple[Array, Array]:
+    """(T, 203) inputs -> decoded features (T', 140) and codes (T'/4, G), T' = T cut to whole tokens."""
+    with torch.no_grad():
+        _, codes, _ = model.encode(torch.from_numpy(whole_tokens(inputs))[None])
+        features, _ = model.decode(codes)
+    return features[0].numpy(), codes[0].numpy()
+
+
+def row_figures(model: Tokenizer, inputs: Array) -> tuple[RowFigures, Array]:
+    """Figures and codes of one row."""
+    features, codes = reconstruct(model, inputs)
+    truth, decoded = features_to_clip(inputs[: len(features), :FEATURE_COUNT]), features_to_clip(features)
+    path = np.linalg.norm(np.diff(truth.root_positions[:, [0, 2]], axis=0), axis=-1).sum()
+    drift = np.linalg.norm((truth.root_positions - decoded.root_positions)[-1, [0, 2]])
+    turn = angle(multiply(inverse(truth.local_rotations), decoded.local_rotations))
+    figures = RowFigures(
+        mpjpe_mm=float(np.linalg.norm(_local(inputs) - _local(features), axis=-1).mean() * 1000),
+        rotation_deg=float(np.degrees(turn).mean()),
+        drift_m=float(drift),
+        path_m=float(path),
+        jerk_ratio=mean_jerk(decoded) / max(mean_jerk(truth), 1e-9),
+        frames=len(features),
+    )
+    return figures, codes
+
+
+def _local(features: Array) -> Array:
+    """(T, 22, 3) joint positions without the planar root motion and heading."""
+    still = features[: len(features) // FRAMES_PER_TOKEN * FRAMES_PER_TOKEN, :FEATURE_COUNT].copy()
+    still[:, :3] = 0.0
+    return features_to_clip(still, RootState()).world()[1]
+
+
+def mean_jerk(clip: Clip) -> float:
+    """Mean over frames and joints of the third difference of world positions, m/s^3."""
+    if clip.frame_count < 4:
+        return 0.0
+    jerk = np.diff(clip.world()[1], n=3, axis=0) * FRAME_RATE_HZ**3
+    return float(np.linalg.norm(jerk, axis=-1).mean())
+
+
+def evaluate_tokenizer(model: Tokenizer, corpus: Corpus, split: str = "test") -> dict[str, object]:
+    """Per pack and over all packs: `mpjpe_mm`, `rotation_deg`, `root_drift` (share of the path), `jerk_ratio`, rows.
+
+    `code_usage` is the share of each group's codes that the tokenizer uses on the whole corpus, mean over groups.
+    The overall `mpjpe_mm` is the mean over packs, so that a large pack does not hide a small one.
+    """
+    model.eval()
+    packs: dict[str, object] = {}
+    means: list[dict[str, float]] = []
+    for pack in dict.fromkeys(item.pack for item in corpus.items):
+        rows = [i for i in corpus.select(split) if i.pack == pack and i.count >= FRAMES_PER_TOKEN]
+        if rows:
+            figures = [row_figures(model, corpus.frames(item))[0] for item in rows]
+            means.append(_mean(figures))
+            packs[pack] = {"rows": len(rows), **means[-1]}
+    overall = {key: float(np.mean([m[key] for m in means])) for key in means[0]} if means else {}
+    worst = [p for p in packs.values() if isinstance(p, dict) and p["rows"] >= 5]
+    return {
+        "split": split,
+        "packs": packs,
+        "mean": overall,
+        "worst_mpjpe_mm": max((p["mpjpe_mm"] for p in worst), default=None),
+        "code_usage": code_usage(model, corpus, corpus.select("train") + corpus.select("test")),
+        "config": asdict(model.config),
+    }
+
+
+def _mean(figures: Sequence[RowFigures]) -> dict[str, float]:
+    drift, path = sum(f.drift_m for f in figures), sum(f.path_m for f in figures)
+    return {
+        "mpjpe_mm": float(np.mean([f.mpjpe_mm for f in figures])),
+        "rotation_deg": float(np.mean([f.rotation_deg for f in figures])),
+        "root_drift": drift / max(path, 1e-9),
+        "jerk_ratio": float(np.median([f.jerk_ratio for f in figures])),
+    }
+
+
+def code_usage(model: Tokenizer, corpus: Corpus, items: Sequence[Item]) -> float:
+    """Share of the codes that occur, mean over groups."""
+    found = [reconstruct(model, corpus.frames(item))[1] for item in items if item.count >= FRAMES_PER_TOKEN]
+    if not found:
+        return 0.0
+    merged = np.concatenate(found)
+    return float(np.mean([len(np.unique(column)) / model.quantiser.codebook_size for column in merged.T]))
