@@ -161,14 +161,14 @@ def _to_clip(path: Path, joints: list[_Joint], frame_time: float, values: Array)
 
 
 def _adds(joint: _Joint, data: Array, moves: list[int]) -> bool:
-    """Whether position channels add to OFFSET (iClone) instead of replacing it (the rest).
+    """Whether position channels add to OFFSET (iClone's root) instead of replacing it (the rest).
 
-    Judged on the largest component of OFFSET, on most rigs the hip height: where channels replace it, they come
-    near it at some time of the clip (an upright frame); where they add to it, they stay near zero.
+    Judged on the largest component of a root's OFFSET, the hip height: where channels replace it, they come near it at
+    some time of the clip (an upright frame); where they add to it, they stay near zero. Below the root they replace.
     """
     offset = np.array([joint.offset["XYZ".index(joint.channels[c][0])] for c in moves])
     main = int(np.argmax(np.abs(offset)))
-    if abs(offset[main]) < 1e-6:
+    if joint.parent >= 0 or abs(offset[main]) < 1e-6:
         return False
     ratio = data[:, moves[main]] / offset[main]
     return bool(np.percentile(ratio, 90) < 0.5)
