@@ -16,7 +16,7 @@ $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
 	  echo "AniMoE needs Python 3.11 or newer; '$(PYTHON)' is missing or older. Use: make $(MAKECMDGOALS) PYTHON=python3.11" >&2; \
 	  exit 1; }
-	$(PYTHON) -m venv $(VENV)
+	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
 
 # Stamps: a second call does nothing until the dependencies change.
 $(VENV)/server.stamp: pyproject.toml constraints.txt | $(BIN)/python

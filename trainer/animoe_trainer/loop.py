@@ -32,8 +32,8 @@ class LoopConfig:
     weight_decay: float = 0.01
     clip_norm: float = 1.0
     ema: float = 0.998
-    checkpoint_every: int = 250
-    validate_every: int = 250
+    checkpoint_every: int = 500
+    validate_every: int = 500
     seed: int = 0
 
     def __post_init__(self) -> None:

@@ -29,8 +29,8 @@ class TokenizerConfig:
     """
 
     quantiser: Literal["fsq", "vq"] = "fsq"
-    groups: int = 4
-    levels: tuple[int, ...] = (8, 5, 5, 5)
+    groups: int = 6
+    levels: tuple[int, ...] = (4, 4, 4, 4)
     codebook_size: int = 512
     code_dim: int = 16
     width: int = 384
