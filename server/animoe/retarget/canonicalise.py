@@ -59,7 +59,7 @@ def canonicalise(clip: Clip) -> Clip:
     clip = clip.resampled(FRAME_RATE_HZ)
     world_rotations, world_positions = clip.world()
     reference = rig_reference(clip, world_rotations, world_positions)
-    upright = _upright(reference, world_rotations)
+    upright = _upright(clip.skeleton, reference, world_rotations)
     model = {role: multiply(world_rotations[:, r], reference.offsets[role]) for role, r in reference.joints.items()}
     model = {role: multiply(upright, q) for role, q in model.items()}
     rotations = unroll(model_to_local(_fill(model), canonical_skeleton().parents))
@@ -165,14 +165,20 @@ def _leg_length(rig: tuple[Skeleton, Mapping[str, int]] | None) -> float:
     return total
 
 
-def _upright(reference: RigReference, world_rotations: Array) -> Array:
-    """(4,) turn of the world that makes the character stand along +Y, in right angles; identity when it lies."""
+def _upright(skeleton: Skeleton, reference: RigReference, world_rotations: Array) -> Array:
+    """(4,) turn of the world, in right angles, that makes +Y the way up.
+
+    The file's up axis is another one when rest pose *and* motion stand along it. One alone proves nothing: a lying
+    character does not stand along Y, and some rigs rest in Z-up below a root that turns them in every frame.
+    """
+    y = np.array([0.0, 1.0, 0.0])
     torso = multiply(world_rotations[:, reference.joints["pelvis"]], reference.offsets["pelvis"])
-    up = rotate(torso, np.array([0.0, 1.0, 0.0])).mean(axis=0)
-    axis = int(np.argmax(np.abs(up)))
-    if axis == 1 or abs(up[axis]) < 0.7:
+    moving = rotate(torso, y).mean(axis=0)
+    resting = _body_frames(reference.joints, skeleton.rest_model[1][None])[0, :, 1]
+    axis = int(np.argmax(np.abs(moving)))
+    if axis == 1 or axis != int(np.argmax(np.abs(resting))) or moving[axis] * resting[axis] < 0.5:
         return np.array([0.0, 0.0, 0.0, 1.0])
-    return between(np.eye(3)[axis] * np.sign(up[axis]), np.array([0.0, 1.0, 0.0]))
+    return between(np.eye(3)[axis] * np.sign(moving[axis]), y)
 
 
 def _fill(model: Mapping[str, Array]) -> Array:
