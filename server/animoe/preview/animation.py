@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from animoe.errors import FileError, InvalidRequest
+from animoe.errors import InvalidRequest
 from animoe.motion.clip import Clip
-from animoe.preview.layout import INK, PAPER, RULE, fitted, font
+from animoe.preview.layout import INK, PAPER, RULE, fitted, font, saving, writable
 from animoe.preview.render import render_pose
 from animoe.preview.shot import Shot, frame_all
 from animoe.rig.rotations import Array
@@ -41,9 +41,7 @@ def animated_gif(
         InvalidRequest: no clips, another number of labels, an empty clip, a value out of range.
         FileError: the file cannot be written there.
     """
-    target = Path(path)
-    if target.suffix.lower() != ".gif":
-        raise FileError(target, "an animation needs a name that ends in .gif")
+    target = writable(path, (".gif",))
     if not 80 <= width <= 2000:
         raise InvalidRequest(f"an animation is 80 to 2000 pixels wide, got {width}")
     if not 1 <= fps <= 50:
@@ -69,9 +67,7 @@ def _frame(shots: Sequence[Shot], time_s: float, progress: float, panel: int, he
         at = min(round(time_s * shot.clip.frame_rate_hz), shot.clip.frame_count - 1)
         left = column * (panel + _GAP)
         camera = shot.camera(at, panel, height)
-        picture.paste(
-            render_pose(shot.body, shot.positions_m[at], camera, planted=shot.planted(at)), (left, 0)
-        )
+        picture.paste(render_pose(shot.body, shot.positions_m[at], camera, planted=shot.planted(at)), (left, 0))
         for line in fitted(shot.label, face, panel - 24, lines=1):
             draw.text((left + 12, 10), line, fill=INK, font=face)
     draw.rectangle((0, height + 1, round(total * progress), height + 2), fill=RULE)
@@ -81,7 +77,7 @@ def _frame(shots: Sequence[Shot], time_s: float, progress: float, panel: int, he
 def _write_gif(target: Path, frames: Sequence[Image.Image], fps: int) -> None:
     palette = _shared_palette(frames)
     first, *rest = _indexed(frames, palette)
-    try:
+    with saving(target):
         first.save(
             target,
             save_all=True,
@@ -92,9 +88,6 @@ def _write_gif(target: Path, frames: Sequence[Image.Image], fps: int) -> None:
             transparency=_TRANSPARENT,
             optimize=False,
         )
-    except OSError as error:
-        problem = f"cannot write the animation ({error.strerror or error})"
-        raise FileError(target, problem, remedy="Choose a folder that exists and is writable.") from error
 
 
 def _shared_palette(frames: Sequence[Image.Image]) -> Image.Image:

@@ -122,18 +122,14 @@ class _Builder:
         if not a.limbs:
             return a.reach[0]
         leg = max(a.reach[k] + a.lengths[k] for k in a.limbs[a.pelvis].values())
-        spine = sum(
-            a.lengths[b if self.parents[b] == c else c] for c, b in zip(a.spine, a.spine[1:], strict=False)
-        )
+        spine = sum(a.lengths[b if self.parents[b] == c else c] for c, b in zip(a.spine, a.spine[1:], strict=False))
         return leg + spine + sum(a.lengths[j] for j in a.head_chain[1:])
 
     def _length(self, joint: int) -> float:
         """Length of the bone that ends in `joint`, in adult metres."""
         return self.anatomy.lengths[joint] / self.unit
 
-    def _add(
-        self, start: Point, end: Point, radii: tuple[float, float], tint: int, trunk: bool = False
-    ) -> None:
+    def _add(self, start: Point, end: Point, radii: tuple[float, float], tint: int, trunk: bool = False) -> None:
         self.cones.append((start, end, *radii, tint, trunk))
 
     def _limb_joint(self, root: int, long_m: float) -> int:
@@ -145,9 +141,7 @@ class _Builder:
 
     def _add_trunk(self) -> None:
         a = self.anatomy
-        lengths = [
-            self._length(b if self.parents[b] == c else c) for c, b in zip(a.spine, a.spine[1:], strict=False)
-        ]
+        lengths = [self._length(b if self.parents[b] == c else c) for c, b in zip(a.spine, a.spine[1:], strict=False)]
         at = np.cumsum([0.0, *lengths]) / max(sum(lengths), 1e-9)
         core = np.interp(at, [0.0, 0.4, 0.85, 1.0], [0.100, 0.090, 0.104, 0.098]).tolist()
         for i, (c, b) in enumerate(zip(a.spine, a.spine[1:], strict=False)):
@@ -188,9 +182,7 @@ class _Builder:
             leg = attach == a.pelvis
             for side, root in sides.items():
                 first = self._limb_joint(root, 0.20 if leg else 0.17)
-                for joint in a.chain(root)[
-                    : a.chain(root).index(first) + 1
-                ]:  # collar bones belong to the trunk
+                for joint in a.chain(root)[: a.chain(root).index(first) + 1]:  # collar bones belong to the trunk
                     width = (0.080, 0.080) if leg else (0.066, 0.056)
                     self._add({int(self.parents[joint]): 1.0}, {joint: 1.0}, width, CENTRE, True)
                 self._add_limb(first, side, leg)

@@ -28,9 +28,7 @@ class Camera:
     height_px: int
 
     @classmethod
-    def look_at(
-        cls, eye: Array, target: Array, view_height_m: float, width_px: int, height_px: int
-    ) -> Camera:
+    def look_at(cls, eye: Array, target: Array, view_height_m: float, width_px: int, height_px: int) -> Camera:
         """Looks from eye (3,) at target (3,); `view_height_m` fills the picture's height at the target."""
         forward = target - eye
         distance = float(np.linalg.norm(forward))
@@ -50,9 +48,7 @@ class Camera:
         """World points (..., 3) -> pixels (..., 2), x right, y down."""
         view = self.to_view(points_m)
         scale = self.focal_px / np.maximum(view[..., 2], 1e-3)
-        return np.stack(
-            [self.width_px / 2 + view[..., 0] * scale, self.height_px / 2 - view[..., 1] * scale], axis=-1
-        )
+        return np.stack([self.width_px / 2 + view[..., 0] * scale, self.height_px / 2 - view[..., 1] * scale], axis=-1)
 
     def rays(self) -> Array:
         """(H, W, 3) float32 unit directions in view space through the pixel centres; read-only."""
@@ -80,9 +76,7 @@ def follow_camera(
     target_m: Array, yaw: float, view_height_m: float, width_px: int, height_px: int, span_m: float
 ) -> Camera:
     """Looks at `target_m` from the front-left (3/4 view) of a character that faces `yaw` radians about +Y."""
-    turn = yaw + np.radians(
-        38.0
-    )  # a character's left is +X when it faces +Z, so its front-left is a positive yaw
+    turn = yaw + np.radians(38.0)  # a character's left is +X when it faces +Z, so its front-left is a positive yaw
     away = np.array([np.sin(turn), 0.30, np.cos(turn)])
     eye = np.asarray(target_m, dtype=np.float64) + away / np.linalg.norm(away) * 3.6 * span_m
     return Camera.look_at(eye, target_m, view_height_m, width_px, height_px)

@@ -1,11 +1,13 @@
-"""What sheets and animations share: colours, fonts, text that fits, saving."""
+"""What sheets and animations share: colours, fonts, text that fits, where a picture may go."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
-from PIL import Image, ImageFont
+from PIL import ImageFont
 
 from animoe.errors import FileError
 
@@ -21,9 +23,7 @@ def font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     return ImageFont.load_default(size)
 
 
-def fitted(
-    text: str, face: ImageFont.FreeTypeFont | ImageFont.ImageFont, width_px: int, *, lines: int
-) -> list[str]:
+def fitted(text: str, face: ImageFont.FreeTypeFont | ImageFont.ImageFont, width_px: int, *, lines: int) -> list[str]:
     """Breaks `text` into at most `lines` lines of `width_px`; what does not fit ends in an ellipsis."""
     rows: list[str] = []
     words = " ".join("".join(c if c.isprintable() else " " for c in text).split()).split(" ")
@@ -51,17 +51,25 @@ def _clipped(row: str, face: ImageFont.FreeTypeFont | ImageFont.ImageFont, width
     return row + "..."
 
 
-def save(picture: Image.Image, path: str | Path) -> None:
-    """Writes a picture; the suffix picks the format.
+def writable(path: str | Path, suffixes: tuple[str, ...]) -> Path:
+    """Checks, before any drawing, that a picture can go there.
 
     Raises:
-        FileError: unknown suffix, or the place cannot be written.
+        FileError: another suffix than one of `suffixes`, or the folder does not exist.
     """
     target = Path(path)
-    if target.suffix.lower() not in (".png", ".jpg", ".jpeg", ".webp"):
-        raise FileError(target, "not a picture format", remedy="Use a name that ends in .png or .jpg.")
+    if target.suffix.lower() not in suffixes:
+        raise FileError(target, "not a picture format", remedy=f"Use a name that ends in {' or '.join(suffixes)}.")
+    if not target.parent.is_dir():
+        raise FileError(target, "the folder is missing", remedy="Choose a folder that exists and is writable.")
+    return target
+
+
+@contextmanager
+def saving(target: Path) -> Iterator[None]:
+    """Turns what goes wrong while writing `target` into one sentence."""
     try:
-        picture.save(target)
+        yield
     except OSError as error:
         problem = f"cannot write the picture ({error.strerror or error})"
         raise FileError(target, problem, remedy="Choose a folder that exists and is writable.") from error

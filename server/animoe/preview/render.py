@@ -233,9 +233,7 @@ def _scenery(camera: Camera, light: _Light, body: Body, planted_m: Array, studio
 
 def _grid(points: Array, distance: Array, slope: Array, camera: Camera) -> Array:
     """(N,) strength of the floor lines: 1 per metre strong, half metres faint, antialiased."""
-    width = np.maximum(
-        distance / np.float32(camera.focal_px) / np.maximum(-slope, 0.05), 1e-5
-    )  # metres per pixel
+    width = np.maximum(distance / np.float32(camera.focal_px) / np.maximum(-slope, 0.05), 1e-5)  # metres per pixel
     strength = np.zeros(len(points), dtype=np.float32)
     for spacing, weight in ((1.0, 1.0), (0.5, 0.35)):
         fade = np.clip(spacing / (8 * width) - 0.5, 0, 1) * weight

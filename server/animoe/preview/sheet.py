@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 
 from animoe.errors import InvalidRequest
 from animoe.motion.clip import Clip
-from animoe.preview.layout import FAINT, INK, PAPER, RULE, fitted, font, save
+from animoe.preview.layout import FAINT, INK, PAPER, RULE, fitted, font, saving, writable
 from animoe.preview.render import render_pose
 from animoe.preview.shot import Shot, frame_all
 from animoe.rig.rotations import Array
@@ -21,9 +21,7 @@ _GAP = 2
 _MAX_COLUMNS, _MAX_ROWS = 40, 64
 
 
-def contact_sheet(
-    clips: Sequence[Clip], labels: Sequence[str], *, columns: int = 10, path: str | Path
-) -> None:
+def contact_sheet(clips: Sequence[Clip], labels: Sequence[str], *, columns: int = 10, path: str | Path) -> None:
     """Writes a contact sheet: one row per clip, `columns` evenly spaced frames from first to last.
 
     The camera follows each character at 3/4 view from its front-left; all rows have the same scale. The left
@@ -39,12 +37,11 @@ def contact_sheet(
         InvalidRequest: no clips, another number of labels, an empty clip, or NaN in a pose.
         FileError: the picture cannot be written there.
     """
+    target = writable(path, (".png", ".jpg"))
     if not 1 <= columns <= _MAX_COLUMNS:
         raise InvalidRequest(f"a contact sheet has 1 to {_MAX_COLUMNS} columns, got {columns}")
     if len(clips) > _MAX_ROWS:
-        raise InvalidRequest(
-            f"a contact sheet has at most {_MAX_ROWS} rows, got {len(clips)} clips; make several"
-        )
+        raise InvalidRequest(f"a contact sheet has at most {_MAX_ROWS} rows, got {len(clips)} clips; make several")
     shots = frame_all(clips, labels, CELL_PX[0] / CELL_PX[1], samples=columns)
     width, height = CELL_PX
     size = (PANEL_PX + columns * (width + _GAP), len(shots) * (height + _GAP))
@@ -56,7 +53,8 @@ def contact_sheet(
         for column, frame in enumerate(shot.spread(columns)):
             cell = _cell(shot, int(frame))
             sheet.paste(cell, (PANEL_PX + _GAP + column * (width + _GAP), top))
-    save(sheet, path)
+    with saving(target):
+        sheet.save(target)
 
 
 def _cell(shot: Shot, frame: int) -> Image.Image:

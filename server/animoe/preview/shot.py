@@ -53,9 +53,7 @@ class Shot:
 
     def camera(self, frame: int, width_px: int, height_px: int) -> Camera:
         """The following camera at one frame."""
-        return follow_camera(
-            self.track_m[frame], self.yaw, self.view_height_m, width_px, height_px, self.body.span_m
-        )
+        return follow_camera(self.track_m[frame], self.yaw, self.view_height_m, width_px, height_px, self.body.span_m)
 
     def planted(self, frame: int) -> tuple[int, ...]:
         """Foot joints that are low and nearly still at `frame` (for the eye, not for measuring)."""
@@ -66,14 +64,10 @@ class Shot:
         moved = np.linalg.norm(self.positions_m[after, feet] - self.positions_m[before, feet], axis=-1)
         speed = moved * self.clip.frame_rate_hz / (after - before)
         low = self.positions_m[frame, feet, 1] < 0.045 * self.body.span_m
-        return tuple(
-            joint for joint, on in zip(feet, low & (speed < 0.3 * self.body.span_m), strict=True) if on
-        )
+        return tuple(joint for joint, on in zip(feet, low & (speed < 0.3 * self.body.span_m), strict=True) if on)
 
 
-def frame_all(
-    clips: Sequence[Clip], labels: Sequence[str], aspect: float, *, samples: int = 24
-) -> list[Shot]:
+def frame_all(clips: Sequence[Clip], labels: Sequence[str], aspect: float, *, samples: int = 24) -> list[Shot]:
     """Makes one shot per clip, so that every character stays inside its picture.
 
     All have the same scale, unless their sizes differ so much that they must be in different units.
@@ -106,9 +100,7 @@ def _shot(clip: Clip, label: str) -> Shot:
     positions = clip.world()[1]
     bad = np.flatnonzero(~np.isfinite(positions).all(axis=(1, 2)))
     if len(bad):
-        raise InvalidRequest(
-            f"the clip {what} holds NaN or infinite numbers at frame {bad[0]}; repair it first"
-        )
+        raise InvalidRequest(f"the clip {what} holds NaN or infinite numbers at frame {bad[0]}; repair it first")
     body = Body.of(clip.skeleton)
     track = _smoothed(positions[:, body.pelvis], _SMOOTHING_S * clip.frame_rate_hz)
     pelvis_height = float(np.median(positions[:, body.pelvis, 1]))
