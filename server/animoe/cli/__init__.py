@@ -1,0 +1,5 @@
+"""The command line: `animoe serve | generate | stream | preview | rigs | demo`."""
+
+from animoe.cli.main import main
+
+__all__ = ["main"]

@@ -1,0 +1,119 @@
+"""What can be typed. Imports nothing of the product: --help must not wait for it."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import NoReturn
+
+from animoe import __version__
+
+_PORT = 50151
+_RIG = "ue5_manny"
+
+
+class _Parser(argparse.ArgumentParser):
+    """Answers a wrong flag with one sentence instead of the whole usage."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="animoe", description="Emotional character motion for games, live, from text.")
+    parser.add_argument("--version", action="version", version=f"animoe {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
+    _serve(commands.add_parser("serve", help="start the gRPC server", description="Starts the gRPC server."))
+    _generate(commands.add_parser("generate", help="make a clip from text", description="Makes a clip from text."))
+    _stream(
+        commands.add_parser(
+            "stream",
+            help="play a live session against a server and print what arrives",
+            description="Plays a live session against a server and prints what arrives.",
+        )
+    )
+    _preview(commands.add_parser("preview", help="draw motion files", description="Draws motion files."))
+    rigs = commands.add_parser("rigs", help="list the rigs known by name", description="Lists the rigs known by name.")
+    _json(rigs)
+    _demo(
+        commands.add_parser(
+            "demo",
+            help="start a server, stream three takes from it and draw them",
+            description="Starts a server, streams sad, neutral and happy takes of one prompt, and draws them.",
+        )
+    )
+    return parser
+
+
+def _serve(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--port", type=int, default=_PORT, metavar="N", help="default %(default)s; 0 takes a free one")
+    parser.add_argument(
+        "--host",
+        default="127.0.0.1",
+        metavar="H",
+        help="address to listen on; default %(default)s, this machine only",
+    )
+    _bundle(parser)
+    parser.add_argument(
+        "--max-streams",
+        type=int,
+        default=256,
+        metavar="N",
+        help="most clips and live sessions at once; default 256",
+    )
+
+
+def _generate(parser: argparse.ArgumentParser) -> None:
+    _prompt(parser)
+    parser.add_argument("--seconds", type=float, default=4.0, help="length, 0.2 to 60; default 4")
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="clip.glb or clip.bvh")
+    parser.add_argument("--server", metavar="HOST:PORT", help="ask this server; default: make it in this process")
+    _bundle(parser)
+    _json(parser)
+
+
+def _stream(parser: argparse.ArgumentParser) -> None:
+    _prompt(parser)
+    parser.add_argument("--seconds", type=float, help="end after this much motion; default: until Ctrl-C")
+    parser.add_argument(
+        "--server",
+        metavar="HOST:PORT",
+        default=f"127.0.0.1:{_PORT}",
+        help="a running server; default %(default)s",
+    )
+    _json(parser)
+
+
+def _preview(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help=".bvh, .glb or .gltf")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        metavar="PICTURE",
+        help="sheet.png (contact sheet) or clip.gif (moving)",
+    )
+
+
+def _demo(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--out", type=Path, default=Path("demo_out"), metavar="DIR", help="default %(default)s")
+    parser.add_argument("--text", default="a person walks forward", help="the prompt; default %(default)r")
+    parser.add_argument("--seconds", type=float, default=4.0, help="length of each take; default 4")
+    parser.add_argument("--seed", type=int, default=7, metavar="N", help="default %(default)s")
+    _bundle(parser)
+
+
+def _prompt(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("text", metavar="TEXT", help="what the character does, for example 'a person walks forward'")
+    parser.add_argument("--emotion", metavar="NAME", help="sad, happy, angry, ...; default: what the text says")
+    parser.add_argument("--intensity", type=float, default=1.0, help="of the emotion, 0 to 2; default 1, as acted")
+    parser.add_argument("--rig", default=_RIG, metavar="NAME", help="see 'animoe rigs'; default %(default)s")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="same seed, same motion; default 0")
+
+
+def _bundle(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--bundle", type=Path, metavar="DIR", help="model bundle; default: the one that comes with it")
+
+
+def _json(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print for programs")

@@ -1,0 +1,29 @@
+"""Python client of an AniMoE server. Needs grpcio, protobuf and numpy only.
+
+from animoe.client import Client
+
+with Client("127.0.0.1:50151") as client:
+    motion = client.generate("a person walks forward", emotion="sad", seconds=4, rig="ue5_manny").read_all()
+"""
+
+from animoe.client.client import Capabilities, Client, CustomRig, RigInfo
+from animoe.client.emotion import Emotion
+from animoe.client.errors import ClientError
+from animoe.client.messages import ControlApplied, ControlRejected, FrameBlock, Motion, MotionHeader
+from animoe.client.streams import ClipStream, LiveStream
+
+__all__ = [
+    "Capabilities",
+    "Client",
+    "ClientError",
+    "ClipStream",
+    "ControlApplied",
+    "ControlRejected",
+    "CustomRig",
+    "Emotion",
+    "FrameBlock",
+    "LiveStream",
+    "Motion",
+    "MotionHeader",
+    "RigInfo",
+]

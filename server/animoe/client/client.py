@@ -1,0 +1,210 @@
+"""Client: one connection to one server."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Self
+
+import grpc
+import numpy as np
+
+from animoe.client.emotion import Emotion, emotion_curve
+from animoe.client.errors import ClientError, plain_errors
+from animoe.client.messages import Array, frame_name, frame_value
+from animoe.client.streams import ClipStream, LiveStream, Requests
+from animoe.v1 import animation_service_pb2 as pb
+from animoe.v1 import animation_service_pb2_grpc, skeleton_pb2
+
+DEFAULT_TARGET = "127.0.0.1:50151"
+_UNARY_DEADLINE_S = 10.0
+_OPTIONS = (
+    ("grpc.keepalive_time_ms", 30_000),  # finds a dead server behind a live stream
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.enable_http_proxy", 0),  # game tools talk to their own machine or studio network
+)
+
+
+@dataclass(frozen=True, eq=False)
+class CustomRig:
+    """A caller's own skeleton, in the axes and unit of the engine frame named with it.
+
+    Attributes:
+        joint_names: J unique names, parents before children.
+        parents: J indices, -1 for joint 0 only.
+        rest_translations: (J, 3) relative to the parent.
+        rest_rotations: (J, 4) xyzw relative to the parent.
+        roles: body part -> joint name, where names do not tell.
+    """
+
+    joint_names: Sequence[str]
+    parents: Sequence[int] | Array
+    rest_translations: Sequence[Sequence[float]] | Array
+    rest_rotations: Sequence[Sequence[float]] | Array
+    roles: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class RigInfo:
+    """A rig that the server knows by name."""
+
+    name: str
+    title: str
+    joint_count: int
+    frame: str
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """What the server runs, knows and allows."""
+
+    server_version: str
+    bundle_name: str
+    bundle_digest: str
+    emotions: tuple[str, ...]
+    rigs: tuple[RigInfo, ...]
+    frame_rate_hz: float
+    frames_per_block: int
+    max_prompt_chars: int
+    min_seconds: float
+    max_seconds: float
+    max_joint_count: int
+    max_stream_count: int
+
+
+class Client:
+    """A connection to an AniMoE server; use it in a `with` statement.
+
+    Args:
+        target: "host:port".
+
+    Every method raises ClientError.
+    """
+
+    def __init__(self, target: str = DEFAULT_TARGET) -> None:
+        self._target = target
+        self._channel = grpc.insecure_channel(target, options=_OPTIONS)
+        self._stub = animation_service_pb2_grpc.AnimationServiceStub(self._channel)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes the connection and every stream on it."""
+        self._channel.close()
+
+    def capabilities(self) -> Capabilities:
+        """What the server runs, knows and allows."""
+        with plain_errors(self._target):
+            answer = self._stub.GetCapabilities(pb.GetCapabilitiesRequest(), timeout=_UNARY_DEADLINE_S)
+        return Capabilities(
+            server_version=answer.server_version,
+            bundle_name=answer.bundle_name,
+            bundle_digest=answer.bundle_digest,
+            emotions=tuple(answer.emotions),
+            rigs=tuple(RigInfo(r.name, r.title, r.joint_count, frame_name(r.frame)) for r in answer.rigs),
+            frame_rate_hz=answer.frame_rate_hz,
+            frames_per_block=answer.frames_per_block,
+            max_prompt_chars=answer.max_prompt_chars,
+            min_seconds=answer.min_seconds,
+            max_seconds=answer.max_seconds,
+            max_joint_count=answer.max_joint_count,
+            max_stream_count=answer.max_stream_count,
+        )
+
+    def wait_until_ready(self, timeout_s: float = 30.0) -> Capabilities:
+        """Waits for a server that is still starting."""
+        deadline = time.monotonic() + timeout_s
+        while True:
+            try:
+                return self.capabilities()
+            except ClientError as error:
+                if error.code != "UNAVAILABLE" or time.monotonic() > deadline:
+                    raise
+            time.sleep(0.05)
+
+    def generate(
+        self,
+        text: str,
+        *,
+        seconds: float = 4.0,
+        emotion: Emotion | None = None,
+        intensity: float = 1.0,
+        rig: str | CustomRig = "ue5_manny",
+        frame: str | None = None,
+        seed: int = 0,
+    ) -> ClipStream:
+        """One clip; its frames arrive as they are decoded.
+
+        Args:
+            text: what the character does.
+            seconds: length, 0.2 to 60.
+            emotion: see `Emotion`; None leaves it to the text.
+            intensity: 0 to 2, multiplies the emotion; 1 is as acted.
+            rig: profile name (see `capabilities`) or the caller's own skeleton.
+            frame: engine frame of the answer; None is the profile's own.
+            seed: same seed, request and bundle give the same motion.
+        """
+        request = pb.GenerateClipRequest(
+            text=text,
+            seconds=seconds,
+            rig=_rig_selection(rig, frame),
+            emotion=emotion_curve(emotion, intensity),
+            seed=_checked_seed(seed),
+        )
+        return ClipStream(self._stub.GenerateClip(request), self._target)
+
+    def animate(
+        self,
+        text: str,
+        *,
+        emotion: Emotion | None = None,
+        intensity: float = 1.0,
+        rig: str | CustomRig = "ue5_manny",
+        frame: str | None = None,
+        seed: int = 0,
+    ) -> LiveStream:
+        """A live session that plays until it is stopped; arguments as for `generate`."""
+        start = pb.AnimateStart(
+            text=text,
+            rig=_rig_selection(rig, frame),
+            emotion=emotion_curve(emotion, intensity),
+            seed=_checked_seed(seed),
+        )
+        requests = Requests(start)
+        return LiveStream(self._stub.Animate(iter(requests)), requests, self._target)
+
+
+def _rig_selection(rig: str | CustomRig, frame: str | None) -> skeleton_pb2.RigSelection:
+    try:
+        value = frame_value(frame)
+    except ValueError as error:
+        raise _refused(str(error)) from None
+    if isinstance(rig, str):
+        return skeleton_pb2.RigSelection(profile=rig, frame=value)
+    skeleton = skeleton_pb2.Skeleton(
+        joint_names=rig.joint_names,
+        parents=[int(parent) for parent in rig.parents],
+        rest_translations=np.asarray(rig.rest_translations, dtype=np.float64).ravel().tolist(),
+        rest_rotations=np.asarray(rig.rest_rotations, dtype=np.float64).ravel().tolist(),
+        joint_roles=[skeleton_pb2.JointRole(role=role, joint_name=joint) for role, joint in rig.roles.items()],
+    )
+    return skeleton_pb2.RigSelection(skeleton=skeleton, frame=value)
+
+
+def _checked_seed(seed: int) -> int:
+    """protobuf would raise its own ValueError for what does not fit into 64 bits."""
+    if not 0 <= seed < 2**63:
+        raise _refused(f"seed must be between 0 and 2^63 - 1, got {seed}")
+    return seed
+
+
+def _refused(message: str) -> ClientError:
+    return ClientError("INVALID_ARGUMENT", "INVALID_REQUEST", message)

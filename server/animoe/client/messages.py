@@ -1,0 +1,190 @@
+"""What arrives, as numpy arrays. All numbers are in the rig's own engine frame and unit, as the header says.
+
+Quaternions are x, y, z, w and relative to the parent joint; they replace the joint's rest rotation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from animoe.v1 import animation_service_pb2, clip_pb2, skeleton_pb2
+
+Array = npt.NDArray[Any]
+_FRAME_PREFIX = "ENGINE_FRAME_"
+
+
+@dataclass(frozen=True, eq=False)
+class MotionHeader:
+    """How to read the frames of a stream.
+
+    Attributes:
+        rig_name: profile name, or "custom".
+        rig_digest: identity of the skeleton.
+        joint_names: J names.
+        parents: (J,) parent of each joint, -1 for the root; parents come first.
+        rest_translations: (J, 3) relative to the parent.
+        rest_rotations: (J, 4) relative to the parent.
+        frame: engine frame: "gltf", "unity", "unreal", "unreal_actor" or "blender".
+        frame_rate_hz: frames per second.
+        bundle_name: the model bundle that made the motion.
+        bundle_digest: its identity.
+        seed: the seed in use.
+        translated_joints: K joints whose translation is streamed; the others keep their rest translation.
+        contact_joints: joints of the contacts, -1 where missing: left ankle, left toes, right ankle, right toes.
+        frames_per_block: frames in a full block.
+    """
+
+    rig_name: str
+    rig_digest: str
+    joint_names: tuple[str, ...]
+    parents: Array
+    rest_translations: Array
+    rest_rotations: Array
+    frame: str
+    frame_rate_hz: float
+    bundle_name: str
+    bundle_digest: str
+    seed: int
+    translated_joints: tuple[int, ...]
+    contact_joints: tuple[int, ...]
+    frames_per_block: int
+
+    @property
+    def joint_count(self) -> int:
+        return len(self.joint_names)
+
+
+@dataclass(frozen=True, eq=False)
+class FrameBlock:
+    """N consecutive frames.
+
+    Attributes:
+        first_frame: index from the start of the stream.
+        local_rotations: (N, J, 4) float32.
+        local_translations: (N, K, 3) float32, of `MotionHeader.translated_joints`.
+        contacts: (N, 4) float32 probability in [0, 1] that each of `contact_joints` stands on the floor.
+    """
+
+    first_frame: int
+    local_rotations: Array
+    local_translations: Array
+    contacts: Array
+
+    @property
+    def frame_count(self) -> int:
+        return len(self.local_rotations)
+
+
+@dataclass(frozen=True, eq=False)
+class Motion:
+    """A whole clip: the blocks of a stream joined; arrays as in FrameBlock, with T frames."""
+
+    header: MotionHeader
+    local_rotations: Array
+    local_translations: Array
+    contacts: Array
+
+    @classmethod
+    def join(cls, header: MotionHeader, blocks: Sequence[FrameBlock]) -> Motion:
+        return cls(
+            header,
+            np.concatenate([block.local_rotations for block in blocks]),
+            np.concatenate([block.local_translations for block in blocks]),
+            np.concatenate([block.contacts for block in blocks]),
+        )
+
+    @property
+    def frame_count(self) -> int:
+        return len(self.local_rotations)
+
+    @property
+    def all_translations(self) -> Array:
+        """(T, J, 3) translation of every joint: streamed ones, and rest translations for the others."""
+        translations = np.tile(self.header.rest_translations, (self.frame_count, 1, 1))
+        translations[:, list(self.header.translated_joints)] = self.local_translations
+        return translations
+
+
+@dataclass(frozen=True)
+class ControlApplied:
+    """A change of prompt or emotion acts from `first_frame` on; that frame follows."""
+
+    control_id: int
+    first_frame: int
+
+
+@dataclass(frozen=True)
+class ControlRejected:
+    """A change was refused, the motion goes on as before; `message` says what to do."""
+
+    control_id: int
+    reason: str
+    message: str
+
+
+def read_header(header: clip_pb2.MotionHeader) -> MotionHeader:
+    skeleton = header.skeleton
+    return MotionHeader(
+        rig_name=header.rig_name,
+        rig_digest=header.rig_digest,
+        joint_names=tuple(skeleton.joint_names),
+        parents=np.array(skeleton.parents, dtype=np.int64),
+        rest_translations=np.array(skeleton.rest_translations, dtype=np.float64).reshape(-1, 3),
+        rest_rotations=np.array(skeleton.rest_rotations, dtype=np.float64).reshape(-1, 4),
+        frame=frame_name(header.frame),
+        frame_rate_hz=header.frame_rate_hz,
+        bundle_name=header.bundle_name,
+        bundle_digest=header.bundle_digest,
+        seed=header.seed,
+        translated_joints=tuple(header.translated_joints),
+        contact_joints=tuple(header.contact_joints),
+        frames_per_block=header.frames_per_block,
+    )
+
+
+def read_frames(frames: clip_pb2.FrameBlock, header: MotionHeader) -> FrameBlock:
+    count = frames.frame_count
+    return FrameBlock(
+        frames.first_frame,
+        np.frombuffer(frames.local_rotations, dtype="<f4").reshape(count, header.joint_count, 4),
+        np.frombuffer(frames.local_translations, dtype="<f4").reshape(count, len(header.translated_joints), 3),
+        np.frombuffer(frames.contacts, dtype="<f4").reshape(count, len(header.contact_joints)),
+    )
+
+
+def read_event(
+    response: animation_service_pb2.AnimateResponse, header: MotionHeader
+) -> FrameBlock | ControlApplied | ControlRejected | None:
+    """None for kinds of messages that are younger than this client."""
+    kind = response.WhichOneof("response")
+    if kind == "frames":
+        return read_frames(response.frames, header)
+    if kind == "control_applied":
+        applied = response.control_applied
+        return ControlApplied(applied.control_id, applied.first_frame)
+    if kind == "control_rejected":
+        rejected = response.control_rejected
+        return ControlRejected(rejected.control_id, rejected.reason, rejected.message)
+    return None
+
+
+def frame_name(frame: int) -> str:
+    """ENGINE_FRAME_UNREAL -> "unreal"."""
+    return skeleton_pb2.EngineFrame.Name(cast(skeleton_pb2.EngineFrame, frame)).removeprefix(_FRAME_PREFIX).lower()
+
+
+def frame_value(name: str | None) -> skeleton_pb2.EngineFrame:
+    """ "unreal" -> ENGINE_FRAME_UNREAL; None is the rig's own. Raises ValueError with the choices."""
+    if name is None:
+        return skeleton_pb2.ENGINE_FRAME_UNSPECIFIED
+    known = {
+        frame_name(value): cast(skeleton_pb2.EngineFrame, value) for value in skeleton_pb2.EngineFrame.values() if value
+    }
+    if name.lower() not in known:
+        raise ValueError(f"unknown engine frame {name!r}; choose from {', '.join(known)}")
+    return known[name.lower()]

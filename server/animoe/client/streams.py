@@ -1,0 +1,146 @@
+"""Streams of motion: a clip that ends by itself, and a live session that takes new prompts while it runs."""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Any, Self
+
+from animoe.client.emotion import Emotion, emotion_curve
+from animoe.client.errors import ClientError, plain_errors
+from animoe.client.messages import (
+    ControlApplied,
+    ControlRejected,
+    FrameBlock,
+    Motion,
+    MotionHeader,
+    read_event,
+    read_frames,
+    read_header,
+)
+from animoe.v1 import animation_service_pb2 as pb
+
+LiveEvent = FrameBlock | ControlApplied | ControlRejected
+
+
+class _Stream:
+    """Reads the header at once; iterating reads the rest. A context manager that closes the stream."""
+
+    def __init__(self, call: Any, target: str) -> None:
+        self._call = call
+        self._target = target
+        with plain_errors(target):
+            first = next(call, None)
+        if first is None or first.WhichOneof("response") != "header":
+            raise ClientError("INTERNAL", "NO_HEADER", f"the server at {target} sent no header; update the client")
+        self.header: MotionHeader = read_header(first.header)
+
+    def close(self) -> None:
+        """Leaves the stream, wherever it is."""
+        self._call.cancel()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class ClipStream(_Stream):
+    """One finished clip: iterate for FrameBlocks as they are decoded, or take all with `read_all`.
+
+    Attributes:
+        header: how to read the frames.
+    """
+
+    def __iter__(self) -> Iterator[FrameBlock]:
+        with plain_errors(self._target):
+            for response in self._call:
+                yield read_frames(response.frames, self.header)
+
+    def read_all(self) -> Motion:
+        """Waits for the last frame."""
+        return Motion.join(self.header, list(self))
+
+
+class Requests:
+    """The requesting side of a live session: an iterator that gRPC reads in its own thread."""
+
+    def __init__(self, start: pb.AnimateStart) -> None:
+        self._queue: queue.SimpleQueue[pb.AnimateRequest | None] = queue.SimpleQueue()
+        self._queue.put(pb.AnimateRequest(start=start))
+        self._last_id = 0
+
+    def send(self, request: pb.AnimateRequest) -> int:
+        self._last_id += 1
+        request.control_id = self._last_id
+        self._queue.put(request)
+        return self._last_id
+
+    def end(self) -> None:
+        self._queue.put(None)
+
+    def __iter__(self) -> Iterator[pb.AnimateRequest]:
+        return iter(self._queue.get, None)
+
+
+class LiveStream(_Stream):
+    """A live session: iterate for FrameBlocks, and for the answers to controls, as the clock goes.
+
+    Controls may be sent from any thread, also while another one iterates.
+
+    Attributes:
+        header: how to read the frames.
+        end_reason: after the last message "stopped" or "server_shutdown"; empty before.
+        frame_count: after the last message, frames sent in all.
+    """
+
+    def __init__(self, call: Any, requests: Requests, target: str) -> None:
+        self._requests = requests
+        self.end_reason = ""
+        self.frame_count = 0
+        try:
+            super().__init__(call, target)
+        except BaseException:
+            requests.end()
+            raise
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> LiveEvent:
+        try:
+            with plain_errors(self._target):
+                while True:
+                    response = next(self._call)
+                    if response.WhichOneof("response") == "ended":
+                        self._note_end(response.ended)
+                    elif (event := read_event(response, self.header)) is not None:
+                        return event
+        except (StopIteration, ClientError):
+            self._requests.end()
+            raise
+
+    def set_prompt(self, text: str) -> int:
+        """Does this instead from the next block on. Returns the control's number, echoed by its answer."""
+        return self._requests.send(pb.AnimateRequest(prompt=pb.PromptChange(text=text)))
+
+    def set_emotion(self, emotion: Emotion | None, intensity: float = 1.0) -> int:
+        """Feels like this from the next block on; None goes back to what the text says."""
+        change = pb.EmotionChange(emotion=emotion_curve(emotion, intensity))
+        return self._requests.send(pb.AnimateRequest(emotion=change))
+
+    def stop(self) -> None:
+        """Asks the server to end; iterate on to see what is still under way."""
+        self._requests.send(pb.AnimateRequest(stop=pb.AnimateStop()))
+
+    def close(self) -> None:
+        self._requests.end()
+        super().close()
+
+    def _note_end(self, ended: pb.AnimateEnded) -> None:
+        self.end_reason = pb.EndReason.Name(ended.reason).removeprefix("END_REASON_").lower()
+        self.frame_count = ended.frame_count

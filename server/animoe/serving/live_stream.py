@@ -1,0 +1,116 @@
+"""LiveStream: one live session on the wire: reads controls, makes blocks just in time, paces them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+
+from animoe.engine import LiveSession
+from animoe.engine.requests import check_prompt
+from animoe.errors import AniMoEError, FailedPrecondition, InvalidRequest
+from animoe.retarget.solver import Retargeter
+from animoe.serving.compute import Compute
+from animoe.serving.convert import emotion_from_proto, frames_to_proto
+from animoe.serving.pacing import Pacer
+from animoe.v1 import animation_service_pb2 as pb
+
+_MAX_WAITING_CONTROLS = 16
+"""Controls read ahead of the next block; a caller that sends more is held back by HTTP/2 flow control."""
+
+Write = Callable[[pb.AnimateResponse], Awaitable[None]]
+
+
+class LiveStream:
+    """A session that plays until its caller or the server ends it.
+
+    A block is made only when it may leave, so a control acts on the very next block: between its arrival and
+    the first changed frame on screen lie at most the lead (0.25 s) and one block.
+
+    Args:
+        session: the engine's side, touched by one pool thread at a time.
+        retargeter: puts its blocks on the caller's rig.
+        compute: the pool.
+        frame_rate_hz: frames per second.
+    """
+
+    def __init__(self, session: LiveSession, retargeter: Retargeter, compute: Compute, frame_rate_hz: float) -> None:
+        self._session = session
+        self._retargeter = retargeter
+        self._compute = compute
+        self._pacer = Pacer(frame_rate_hz)
+        self._controls: asyncio.Queue[pb.AnimateRequest] = asyncio.Queue(_MAX_WAITING_CONTROLS)
+        self._ending = asyncio.Event()
+        self._reason = pb.END_REASON_UNSPECIFIED
+        self._frame_count = 0
+        self._block_frames = 0
+
+    def end(self, reason: pb.EndReason) -> None:
+        """Ends the stream before its next block; the first reason given counts."""
+        if not self._ending.is_set():
+            self._reason = reason
+            self._ending.set()
+
+    async def run(self, requests: AsyncIterator[pb.AnimateRequest], write: Write) -> None:
+        """Plays until the end; `requests` are the messages after `start`."""
+        reader = asyncio.create_task(self._read(requests))
+        try:
+            while not self._ending.is_set():
+                for response in await self._compute.run(self._step, self._take_controls()):
+                    await write(response)
+                await self._wait()
+            ended = pb.AnimateEnded(frame_count=self._frame_count, reason=self._reason)
+            await write(pb.AnimateResponse(ended=ended))
+        finally:
+            reader.cancel()
+            await asyncio.gather(reader, return_exceptions=True)
+
+    async def _read(self, requests: AsyncIterator[pb.AnimateRequest]) -> None:
+        try:
+            async for request in requests:
+                if request.WhichOneof("control") == "stop":
+                    break
+                await self._controls.put(request)
+        finally:  # also when the connection breaks
+            self.end(pb.END_REASON_STOPPED)
+
+    async def _wait(self) -> None:
+        """Until the next block may leave, or the end."""
+        delay = self._pacer.delay_s(self._frame_count + self._block_frames)
+        try:
+            await asyncio.wait_for(self._ending.wait(), delay)
+        except TimeoutError:
+            pass
+
+    def _take_controls(self) -> list[pb.AnimateRequest]:
+        return [self._controls.get_nowait() for _ in range(self._controls.qsize())]
+
+    def _step(self, controls: Sequence[pb.AnimateRequest]) -> list[pb.AnimateResponse]:
+        """In the pool: takes over what was asked, then makes the next block."""
+        answers = [self._answer(control) for control in controls]
+        frames = frames_to_proto(self._retargeter.apply(self._session.next_block()))
+        self._frame_count += frames.frame_count
+        self._block_frames = frames.frame_count
+        return [*answers, pb.AnimateResponse(frames=frames)]
+
+    def _answer(self, control: pb.AnimateRequest) -> pb.AnimateResponse:
+        """A wrong control is refused, the session goes on: a typing error must not freeze a character."""
+        try:
+            self._apply(control)
+        except AniMoEError as error:
+            refusal = pb.ControlRejected(control_id=control.control_id, reason=error.reason, message=str(error))
+            return pb.AnimateResponse(control_rejected=refusal)
+        applied = pb.ControlApplied(control_id=control.control_id, first_frame=self._frame_count)
+        return pb.AnimateResponse(control_applied=applied)
+
+    def _apply(self, control: pb.AnimateRequest) -> None:
+        kind = control.WhichOneof("control")
+        if kind == "prompt":
+            check_prompt(control.prompt.text)
+            self._session.set_prompt(control.prompt.text)
+        elif kind == "emotion":
+            change = control.emotion
+            self._session.set_emotion(emotion_from_proto(change.emotion) if change.HasField("emotion") else None)
+        elif kind == "start":
+            raise FailedPrecondition("the session has started already; send `prompt` or `emotion` to change it")
+        else:
+            raise InvalidRequest("the message is empty; set one of prompt, emotion and stop")

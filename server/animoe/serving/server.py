@@ -1,0 +1,201 @@
+"""The server: AnimationService, health and reflection on one port; starts, reports ready, leaves cleanly."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import ipaddress
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from animoe import __version__
+from animoe.engine import Engine
+from animoe.errors import InvalidRequest
+from animoe.serving.animation_servicer import AnimationServicer
+from animoe.serving.compute import Compute
+from animoe.serving.interceptors import ErrorInterceptor
+from animoe.serving.limits import DEFAULT_MAX_STREAMS, MAX_MESSAGE_BYTES, StreamSlots
+from animoe.v1 import animation_service_pb2, animation_service_pb2_grpc
+
+DEFAULT_PORT = 50151
+SERVICE = animation_service_pb2.DESCRIPTOR.services_by_name["AnimationService"].full_name
+_GRACE_S = 3.0
+_OPTIONS = (
+    ("grpc.so_reuseport", 0),  # two servers on one port would share its calls at random
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.keepalive_time_ms", 30_000),  # finds dead clients behind live streams
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),  # Unity clients ping every 30 s
+)
+
+
+@dataclass(frozen=True)
+class ServerConfig:
+    """How to serve.
+
+    Attributes:
+        host: address to listen on; anything but loopback is open to the network.
+        port: 0 to 65535; 0 lets the system choose.
+        bundle: model bundle folder; None is the one that comes with AniMoE.
+        max_streams: most clips and live sessions at one time, >= 1.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = DEFAULT_PORT
+    bundle: Path | None = None
+    max_streams: int = DEFAULT_MAX_STREAMS
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.port <= 65535:
+            raise InvalidRequest(f"--port must be between 0 and 65535, got {self.port}")
+        if self.max_streams < 1:
+            raise InvalidRequest(f"--max-streams must be 1 or more, got {self.max_streams}")
+
+
+class AnimationServer:
+    """One server in the running event loop: `listen`, `load`, then `stop`.
+
+    Args:
+        config: how to serve.
+        load_engine: makes the engine, in the compute pool; None loads the bundle of the config.
+    """
+
+    def __init__(self, config: ServerConfig, load_engine: Callable[[], Engine] | None = None) -> None:
+        self._config = config
+        self._load_engine = load_engine or (lambda: Engine.load(config.bundle))
+        self._compute = Compute()
+        self._servicer = AnimationServicer(self._compute, StreamSlots(config.max_streams))
+        self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]  # the stubs lack it
+        self._server = grpc.aio.server(interceptors=[ErrorInterceptor()], options=_OPTIONS)
+        self.port = 0
+
+    async def listen(self) -> int:
+        """Opens the port and returns it. Calls are answered UNAVAILABLE until `load` is done.
+
+        Raises:
+            InvalidRequest: the address cannot be listened on.
+        """
+        check_address(self._config.host, self._config.port)
+        animation_service_pb2_grpc.add_AnimationServiceServicer_to_server(self._servicer, self._server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        reflection.enable_server_reflection(
+            (SERVICE, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, reflection.SERVICE_NAME),
+            self._server,
+        )
+        await self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
+        self.port = self._server.add_insecure_port(address(self._config.host, self._config.port))
+        await self._server.start()
+        return self.port
+
+    async def load(self) -> Engine:
+        """Loads the engine, then reports SERVING. Raises BundleError for an unusable bundle."""
+        engine = await self._compute.run(self._load_engine)
+        self._servicer.engine = engine
+        await self._set_health(health_pb2.HealthCheckResponse.SERVING)
+        return engine
+
+    async def stop(self, grace_s: float = _GRACE_S) -> None:
+        """Refuses new calls, ends live sessions, lets clips finish for `grace_s` seconds."""
+        await self._health.enter_graceful_shutdown()
+        stopped = asyncio.create_task(self._server.stop(grace_s))
+        await asyncio.sleep(0)  # new calls are refused from here on
+        self._servicer.end_live_streams()
+        await stopped
+        self._compute.close()
+
+    async def _set_health(self, status: health_pb2.HealthCheckResponse.ServingStatus) -> None:
+        for service in ("", SERVICE):
+            await self._health.set(service, status)
+
+
+def serve(config: ServerConfig) -> None:
+    """Serves until Ctrl-C or SIGTERM."""
+    asyncio.run(_serve(config))
+
+
+async def _serve(config: ServerConfig) -> None:
+    leaving = asyncio.Event()
+    _on_signals(leaving.set)
+    server = AnimationServer(config)
+    started = time.monotonic()
+    try:
+        port = await server.listen()
+        _say(f"AniMoE {__version__} is listening on {address(config.host, port)}")
+        if not is_loopback(config.host):
+            _warn(
+                f"warning: {config.host} can be reached from the network; there is no password and no "
+                "encryption, so use it in trusted networks only"
+            )
+        loading = asyncio.ensure_future(server.load())
+        leave = asyncio.ensure_future(leaving.wait())
+        await asyncio.wait((loading, leave), return_when=asyncio.FIRST_COMPLETED)
+        if loading.done():
+            info, took_s = loading.result().info, time.monotonic() - started
+            _say(f"ready in {took_s:.1f} s with bundle {info.bundle_name} ({info.bundle_digest})")
+            await leave
+        _say("leaving")
+    finally:
+        await server.stop()
+
+
+def _on_signals(leave: Callable[[], None]) -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        try:
+            loop.add_signal_handler(number, leave)
+        except NotImplementedError:  # Windows
+            signal.signal(number, lambda *_: loop.call_soon_threadsafe(leave))
+
+
+def address(host: str, port: int) -> str:
+    """ "host:port", IPv6 addresses in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only programs on this machine can reach `host`."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def check_address(host: str, port: int) -> None:
+    """Raises InvalidRequest in plain words when `host` and `port` cannot be listened on.
+
+    gRPC reports a failed bind without its reason, and logs it besides.
+    """
+    try:
+        family, kind, protocol, _, where = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as probe:
+            if sys.platform != "win32":  # there it would let us share a port in use
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(where)
+    except OSError as error:
+        raise InvalidRequest(_bind_problem(host, port, error)) from error
+
+
+def _bind_problem(host: str, port: int, error: OSError) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return f"port {port} is in use; end the other server or choose another port with --port"
+    if error.errno == errno.EACCES:
+        return f"this user may not listen on port {port}; choose one above 1023 with --port"
+    return f"cannot listen on {host}: {error.strerror or error}; choose an address of this machine with --host"
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)
+
+
+def _warn(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
