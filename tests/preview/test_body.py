@@ -91,6 +91,7 @@ def test_root_ik_and_helper_bones_are_not_drawn() -> None:
         ("ik_foot_r", "ik_foot_root", (-0.1, 0.0, 0.9)),
         ("handslot.l", "left_wrist", (0.4, 0, 0)),
         ("kneeIK.l", "root", (0.1, 0.5, 1.0)),
+        ("ik_toe_target", "left_foot", (0.0, 0.0, 2.0)),
     )
     plain, body = Body.of(CANONICAL), Body.of(rig)
     assert len(body.radii) == len(plain.radii)
