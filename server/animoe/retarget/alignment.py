@@ -61,8 +61,8 @@ def match_rest(skeleton: Skeleton, roles: Mapping[str, Sequence[int]]) -> RestMa
     """
     joints = {role: candidates[0] for role, candidates in roles.items() if len(candidates)}
     rotations, positions = skeleton.rest_model
-    body = _body_turn(joints, positions)
-    match = _match(joints, positions, body)
+    body = body_turn(joints, positions)
+    match = match_pose(joints, positions, body)
     ratio = leg_length(positions, joints) / leg_length(canonical_skeleton().rest_model[1], CANONICAL_INDEX)
     return RestMatch(rotations, positions, match, body, ratio)
 
@@ -85,7 +85,7 @@ def leg_length(positions: Array, joints: Mapping[str, int]) -> float:
     return float(sum(lengths)) / 2
 
 
-def _body_turn(joints: Mapping[str, int], positions: Array) -> Array:
+def body_turn(joints: Mapping[str, int], positions: Array) -> Array:
     """(4,) turn from canonical axes to the rig's body axes at rest.
 
     Up is the model axis nearest to hips -> chest when that is within 25 degrees: a slight lean is the rig's
@@ -94,11 +94,7 @@ def _body_turn(joints: Mapping[str, int], positions: Array) -> Array:
     left = _unit(positions[joints["left_hip"]] - positions[joints["right_hip"]])
     if "left_shoulder" in joints and "right_shoulder" in joints:
         left = left + _unit(positions[joints["left_shoulder"]] - positions[joints["right_shoulder"]])
-    top = next(
-        (joints[r] for r in ("neck", "head", "spine3", "spine2", "spine1") if r in joints), joints["pelvis"]
-    )
-    hips = (positions[joints["left_hip"]] + positions[joints["right_hip"]]) / 2
-    up = _unit(positions[top] - hips)
+    up = torso_direction(joints, positions)
     axis = int(np.argmax(np.abs(up)))
     if abs(up[axis]) > _SNAP_COSINE:
         up = np.eye(3)[axis] * np.sign(up[axis])
@@ -112,8 +108,15 @@ def _body_turn(joints: Mapping[str, int], positions: Array) -> Array:
     return from_matrix(np.stack([left, up, np.cross(left, up)], axis=-1))
 
 
-def _match(joints: Mapping[str, int], positions: Array, body: Array) -> Array:
-    """(22, 4) see `RestMatch.match`."""
+def torso_direction(joints: Mapping[str, int], positions: Array) -> Array:
+    """(..., 3) unit direction from between the hips to the highest spine joint known, of poses (..., J, 3)."""
+    top = next((joints[r] for r in ("neck", "head", "spine3", "spine2", "spine1") if r in joints), joints["pelvis"])
+    hips = (positions[..., joints["left_hip"], :] + positions[..., joints["right_hip"], :]) / 2
+    return _unit(positions[..., top, :] - hips)
+
+
+def match_pose(joints: Mapping[str, int], positions: Array, body: Array) -> Array:
+    """(22, 4) model rotations of the canonical joints when it stands like the pose `positions` (J, 3)."""
     canonical = canonical_skeleton().rest_model[1]
     match: dict[str, Array] = {role: body for role in CANONICAL_JOINTS}
     for side in ("left", "right"):
@@ -145,5 +148,5 @@ def _foot(joints: Mapping[str, int], positions: Array, body: Array, side: str) -
 
 
 def _unit(v: Array) -> Array:
-    unit: Array = v / max(float(np.linalg.norm(v)), 1e-12)
+    unit: Array = v / np.maximum(np.linalg.norm(v, axis=-1, keepdims=True), 1e-12)
     return unit

@@ -15,24 +15,19 @@ import numpy as np
 
 from animoe.errors import IncompatibleSkeleton
 from animoe.motion.clip import Clip
+from animoe.retarget.alignment import CANONICAL_INDEX, body_turn, leg_length, match_pose, torso_direction
 from animoe.retarget.reference import REFERENCES
 from animoe.retarget.roles import find_roles, match_profile
 from animoe.rig.canonical import CANONICAL_JOINTS, FRAME_RATE_HZ, canonical_skeleton
 from animoe.rig.kinematics import local_to_model, model_to_local
-from animoe.rig.rotations import Array, between, from_matrix, inverse, multiply, rotate, slerp, unroll
+from animoe.rig.rotations import Array, between, inverse, multiply, rotate, slerp, unroll
 from animoe.rig.skeleton import Skeleton
 
-_INDEX = {name: i for i, name in enumerate(CANONICAL_JOINTS)}
 _REQUIRED = ("pelvis", "left_hip", "right_hip", "left_knee", "right_knee", "left_ankle", "right_ankle")
-_LIMBS = (
-    ("hip", "knee"),
-    ("knee", "ankle"),
-    ("shoulder", "elbow"),
-    ("elbow", "wrist"),
-)
-_FOLLOW = {"wrist": "elbow"}  # the hand is taken in line with the forearm in the reference pose
 _BETWEEN = {"spine2": ("spine1", "spine3"), "spine1": ("pelvis", "spine3"), "neck": ("spine3", "head")}
 _FLOOR_PERCENTILE = 5.0
+_PLAUSIBLE_STANCE = 0.5
+"""Above this mean error a rest pose is no standing person (BVH exports that lost their joint orientations)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,17 +73,15 @@ def rig_reference(clip: Clip, world_rotations: Array, world_positions: Array) ->
             f"({', '.join(skeleton.joint_names[:6])}, ...); a character needs a pelvis and two legs, with known names"
         )
     table = REFERENCES.get(match_profile(skeleton) or "")
-    if table is not None:
-        offsets = {role: _from_table(table, role) for role in joints if role in table}
+    if table is not None:  # tables hold T-pose orientations, where every canonical joint is at identity
+        offsets = {role: inverse(table[role]) for role in joints if role in table}
     else:
         rotations, positions = _reference_pose(skeleton, joints, world_rotations, world_positions)
-        match = _match(joints, positions)
-        offsets = {role: multiply(inverse(rotations[r]), match[role]) for role, r in joints.items()}
-    return RigReference({r: joints[r] for r in offsets}, offsets, _leg_length(None) / _leg_length((skeleton, joints)))
-
-
-def _from_table(table: Mapping[str, Array], role: str) -> Array:
-    return inverse(table[role])  # tables hold T-pose orientations, where every canonical joint is at identity
+        match = match_pose(joints, positions, body_turn(joints, positions))
+        offsets = {role: multiply(inverse(rotations[r]), match[CANONICAL_INDEX[role]]) for role, r in joints.items()}
+    own_legs = leg_length(skeleton.rest_model[1], joints)
+    canonical_legs = leg_length(canonical_skeleton().rest_model[1], CANONICAL_INDEX)
+    return RigReference({r: joints[r] for r in offsets}, offsets, canonical_legs / own_legs)
 
 
 def _reference_pose(
@@ -97,72 +90,22 @@ def _reference_pose(
     """Model rotations (J, 4) and positions (J, 3): the rest pose if a person could stand so, else the frame of the
     clip that stands most upright."""
     rest_rotations, rest_positions = skeleton.rest_model
-    if _stance_error(joints, rest_positions[None])[0] < 0.5:
+    if _stance_error(joints, rest_positions) < _PLAUSIBLE_STANCE:
         return rest_rotations, rest_positions
     best = int(np.argmin(_stance_error(joints, positions)))
     return rotations[best], positions[best]
 
 
 def _stance_error(joints: Mapping[str, int], positions: Array) -> Array:
-    """(T,) how far poses (T, J, 3) are from standing: mean over the leg bones of 1 - cos(angle to straight down)."""
-    frames = _body_frames(joints, positions)
+    """(...) how far poses (..., J, 3) are from standing: mean over leg bones of 1 - cos(angle to the torso's line)."""
+    torso = torso_direction(joints, positions)
     errors = []
     for side in ("left", "right"):
-        for upper, lower in _LIMBS[:2]:
-            bone = positions[:, joints[f"{side}_{lower}"]] - positions[:, joints[f"{side}_{upper}"]]
+        for upper, lower in (("hip", "knee"), ("knee", "ankle")):
+            bone = positions[..., joints[f"{side}_{lower}"], :] - positions[..., joints[f"{side}_{upper}"], :]
             length = np.maximum(np.linalg.norm(bone, axis=-1), 1e-9)
-            errors.append(1 + np.sum(bone * frames[:, :, 1], axis=-1) / length)
-    return np.mean(errors, axis=0)
-
-
-def _body_frames(joints: Mapping[str, int], positions: Array) -> Array:
-    """(T, 3, 3) body frames with columns left, up, forward from hip joints and the highest spine joint known."""
-    hips = positions[:, [joints["left_hip"], joints["right_hip"]]]
-    left = hips[:, 0] - hips[:, 1]
-    top = next((joints[r] for r in ("neck", "head", "spine3", "spine2", "spine1") if r in joints), joints["pelvis"])
-    up = positions[:, top] - hips.mean(axis=1)
-    left = left / np.maximum(np.linalg.norm(left, axis=-1, keepdims=True), 1e-9)
-    up = up - left * np.sum(up * left, axis=-1, keepdims=True)
-    up = up / np.maximum(np.linalg.norm(up, axis=-1, keepdims=True), 1e-9)
-    return np.stack([left, up, np.cross(left, up)], axis=-1)
-
-
-def _match(joints: Mapping[str, int], positions: Array) -> dict[str, Array]:
-    """Model rotation (4,) of every canonical joint when the canonical skeleton stands like `positions` (J, 3).
-
-    Torso, head, clavicles and feet take the body frame: their rest shape differs from rig to rig and is no posture.
-    Limb bones turn by the shortest rotation onto the rig's bones.
-    """
-    body = from_matrix(_body_frames(joints, positions[None])[0])
-    match = {role: body for role in CANONICAL_JOINTS}
-    rest = canonical_skeleton().rest_model[1]
-    for side in ("left", "right"):
-        for upper, lower in _LIMBS:
-            a, b = f"{side}_{upper}", f"{side}_{lower}"
-            if a not in joints or b not in joints:
-                continue
-            start = match[f"{side}_{'hip' if upper == 'knee' else 'shoulder'}"] if upper in ("knee", "elbow") else body
-            bone = positions[joints[b]] - positions[joints[a]]
-            if np.linalg.norm(bone) < 1e-6:
-                continue
-            match[a] = multiply(between(rotate(start, rest[_INDEX[b]] - rest[_INDEX[a]]), bone), start)
-        for joint, above in _FOLLOW.items():
-            match[f"{side}_{joint}"] = match[f"{side}_{above}"]
-    return match
-
-
-def _leg_length(rig: tuple[Skeleton, Mapping[str, int]] | None) -> float:
-    """Hip to ankle along the bones, mean of both legs, in the skeleton's unit; None = the canonical skeleton."""
-    skeleton, joints = rig if rig is not None else (canonical_skeleton(), _INDEX)
-    total = 0.0
-    for side in ("left", "right"):
-        joint = joints[f"{side}_ankle"]
-        while joint != joints[f"{side}_hip"] and joint >= 0:
-            total += float(np.linalg.norm(skeleton.rest_translations[joint])) / 2
-            joint = int(skeleton.parents[joint])
-    if total < 1e-4:
-        raise IncompatibleSkeleton("the legs have no length in the rest pose; re-export the skeleton with its offsets")
-    return total
+            errors.append(1 + np.sum(bone * torso, axis=-1) / length)
+    return np.asarray(np.mean(errors, axis=0))
 
 
 def _upright(skeleton: Skeleton, reference: RigReference, world_rotations: Array) -> Array:
@@ -174,7 +117,7 @@ def _upright(skeleton: Skeleton, reference: RigReference, world_rotations: Array
     y = np.array([0.0, 1.0, 0.0])
     torso = multiply(world_rotations[:, reference.joints["pelvis"]], reference.offsets["pelvis"])
     moving = rotate(torso, y).mean(axis=0)
-    resting = _body_frames(reference.joints, skeleton.rest_model[1][None])[0, :, 1]
+    resting = torso_direction(reference.joints, skeleton.rest_model[1])
     axis = int(np.argmax(np.abs(moving)))
     if axis == 1 or axis != int(np.argmax(np.abs(resting))) or moving[axis] * resting[axis] < 0.5:
         return np.array([0.0, 0.0, 0.0, 1.0])
@@ -197,11 +140,11 @@ def _fill(model: Mapping[str, Array]) -> Array:
 def _grounded(rotations: Array, hip_centres: Array, pelvis: Array, name: str) -> Clip:
     """Places the canonical pelvis so that the hip joints meet `hip_centres` (T, 3), then sets the feet on y = 0."""
     skeleton = canonical_skeleton()
-    centre = skeleton.rest_translations[[_INDEX["left_hip"], _INDEX["right_hip"]]].mean(axis=0)
+    centre = skeleton.rest_translations[[CANONICAL_INDEX["left_hip"], CANONICAL_INDEX["right_hip"]]].mean(axis=0)
     root = hip_centres - rotate(pelvis, centre)
     clip = Clip.from_root(skeleton, FRAME_RATE_HZ, rotations, root, name)
     positions = local_to_model(clip.local_rotations, clip.local_translations, skeleton.parents)[1]
-    feet = [_INDEX[f"{side}_{joint}"] for side in ("left", "right") for joint in ("ankle", "foot")]
+    feet = [CANONICAL_INDEX[f"{side}_{joint}"] for side in ("left", "right") for joint in ("ankle", "foot")]
     clearance = positions[:, feet, 1] - skeleton.rest_model[1][feet, 1]
     root[:, 1] -= np.percentile(clearance.min(axis=1), _FLOOR_PERCENTILE)
     return Clip.from_root(skeleton, FRAME_RATE_HZ, rotations, root, name)
