@@ -31,7 +31,7 @@ def contact_sheet(clips: Sequence[Clip], labels: Sequence[str], *, columns: int 
         clips: 1 to 64 clips, any skeletons; world frame Y up, metres, floor at y = 0.
         labels: one per clip.
         columns: frames per row, 1 to 40.
-        path: picture to write; the suffix picks the format (.png, .jpg).
+        path: picture to write, ending in .png or .jpg.
 
     Raises:
         InvalidRequest: no clips, another number of labels, an empty clip, or NaN in a pose.
@@ -46,10 +46,10 @@ def contact_sheet(clips: Sequence[Clip], labels: Sequence[str], *, columns: int 
     width, height = CELL_PX
     size = (PANEL_PX + columns * (width + _GAP), len(shots) * (height + _GAP))
     sheet = Image.new("RGB", size, PAPER)
-    reach = max(path_reach(shot) for shot in shots)
+    reach = max(path_reach(shot) / shot.view_height_m for shot in shots)
     for row, shot in enumerate(shots):
         top = row * (height + _GAP)
-        sheet.paste(_panel(shot, columns, reach), (0, top))
+        sheet.paste(_panel(shot, columns, reach * shot.view_height_m), (0, top))
         for column, frame in enumerate(shot.spread(columns)):
             cell = _cell(shot, int(frame))
             sheet.paste(cell, (PANEL_PX + _GAP + column * (width + _GAP), top))
@@ -78,7 +78,7 @@ def _panel(shot: Shot, columns: int, reach: float) -> Image.Image:
     length = float(np.linalg.norm(np.diff(shot.ground_path, axis=0), axis=-1).sum())
     duration = shot.clip.duration_s
     for line in (
-        f"{duration:.2f} s at {shot.clip.frame_rate_hz:g} fps",
+        f"{duration:.2f} s at {shot.clip.frame_rate_hz:.4g} fps",
         f"{length:.2f} m, {length / duration:.2f} m/s",
     ):
         draw.text((14, y + 2), line, fill=FAINT, font=font(12))
