@@ -34,14 +34,12 @@ def test_missing_files_and_folders_are_refused(tmp_path: Path, name: str) -> Non
         read_clips(tmp_path / name)
 
 
-@pytest.mark.parametrize(
-    ("name", "metres"), [("a.glb", 1.0), ("B.GLB", 1.0), ("a.bvh", 0.01), ("B.Bvh", 0.01)]
-)
-def test_what_is_written_is_read_back(tmp_path: Path, clip: Clip, name: str, metres: float) -> None:
+@pytest.mark.parametrize("name", ["a.glb", "B.GLB", "a.bvh", "B.Bvh"])
+def test_what_is_written_is_read_back(tmp_path: Path, clip: Clip, name: str) -> None:
     write_clip(tmp_path / name, clip)
     (back,) = read_clips(str(tmp_path / name))
     order = [back.skeleton.index[joint] for joint in clip.skeleton.joint_names]
-    np.testing.assert_allclose(back.world()[1][:, order] * metres, clip.world()[1], atol=2e-6)
+    np.testing.assert_allclose(back.world()[1][:, order], clip.world()[1], atol=2e-6)
 
 
 def test_gltf_with_embedded_data_is_read(tmp_path: Path, moved: Any) -> None:

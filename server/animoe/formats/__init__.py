@@ -34,7 +34,8 @@ __all__ = ["READABLE", "WRITABLE", "read_clips", "write_clip"]
 def read_clips(path: str | Path) -> list[Clip]:
     """Reads every animation of a motion file: one clip from a BVH, one per animation from a glTF.
 
-    BVH clips come in the file's own unit and axes (see `formats.normalise`), glTF clips in metres at 30 fps.
+    Clips come in metres: a BVH's unit is found from its skeleton (`formats.normalise`), its axes stay as they are and
+    are set upright by `retarget.canonicalise`; glTF clips come at 30 fps.
 
     Raises:
         FileError: missing, unsupported or damaged file.
@@ -46,8 +47,9 @@ def read_clips(path: str | Path) -> list[Clip]:
     try:
         if suffix == ".bvh":
             from animoe.formats.bvh import read_bvh
+            from animoe.formats.normalise import to_metres
 
-            return [read_bvh(path)]
+            return [to_metres(read_bvh(path))]
         from animoe.formats.gltf import read_gltf
 
         return read_gltf(path)

@@ -1,6 +1,6 @@
 """BVH reading: Biovision hierarchy, degrees in the file, any channel order.
 
-The clip comes back in the file's own unit and axes; `formats.normalise` makes metres and Y up of it.
+The clip comes back in the file's own unit and axes; `formats.normalise` turns the unit into metres.
 Quirks of real files that are handled: position channels on every joint; position channels that replace the OFFSET
 (Bandai Namco, CMU) or add to it (iClone); zero-length joints; text in any whitespace layout.
 """

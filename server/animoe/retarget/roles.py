@@ -55,7 +55,8 @@ def _exact(skeleton: Skeleton, table: Mapping[str, list[str]]) -> dict[str, tupl
 
 
 def _fuzzy(loose: Mapping[str, int], table: Mapping[str, list[str]]) -> dict[str, tuple[int, ...]]:
-    roles = {role: tuple(loose[normalised(n)] for n in names if normalised(n) in loose) for role, names in table.items()}
+    known = {role: [normalised(n) for n in names] for role, names in table.items()}
+    roles = {role: tuple(loose[n] for n in names if n in loose) for role, names in known.items()}
     return _without_repeats(roles)
 
 

@@ -18,7 +18,8 @@ _AXES = {"X": 0, "Y": 1, "Z": 2}
 
 def normalize(q: ArrayLike) -> Array:
     """Scales quaternions (..., 4) to unit length; a zero quaternion becomes the identity."""
-    q = np.asarray(q, dtype=np.result_type(q, np.float32))
+    q = np.asarray(q)
+    q = q.astype(np.result_type(q, np.float32), copy=False)
     norm = np.linalg.norm(q, axis=-1, keepdims=True)
     safe: Array = np.where(norm > 1e-12, q / np.maximum(norm, 1e-12), IDENTITY.astype(q.dtype))
     return safe
