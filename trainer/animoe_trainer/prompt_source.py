@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from animoe.bundle.export import quiet_exporter
 from animoe.errors import NotFound
 
 HUB_ID = "sentence-transformers/all-MiniLM-L6-v2"
@@ -59,13 +60,15 @@ class SentenceEncoder(nn.Module):
         for layer in self.bert.encoder.layer:
             x = layer.attention.output.LayerNorm(layer.attention.output.dense(self._attend(layer, x, blocked)) + x)
             x = layer.output.LayerNorm(layer.output.dense(F.gelu(layer.intermediate.dense(x))) + x)
-        return F.normalize((x * weights).sum(1) / weights.sum(1).clamp(min=1.0), dim=-1)
+        sentence: Tensor = F.normalize((x * weights).sum(1) / weights.sum(1).clamp(min=1.0), dim=-1)
+        return sentence
 
     def _attend(self, layer: Any, x: Tensor, blocked: Tensor) -> Tensor:
         own = layer.attention.self
         q, k, v = (p(x).unflatten(-1, (self.heads, -1)).transpose(1, 2) for p in (own.query, own.key, own.value))
         scores = q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5 + blocked
-        return (scores.softmax(-1) @ v).transpose(1, 2).flatten(2)
+        mixed: Tensor = (scores.softmax(-1) @ v).transpose(1, 2).flatten(2)
+        return mixed
 
 
 def export_prompt_encoder(source: str, out: Path) -> None:
@@ -74,7 +77,7 @@ def export_prompt_encoder(source: str, out: Path) -> None:
     Raises:
         NotFound: the source cannot be loaded (no such folder, or the hub is out of reach).
     """
-    from onnxruntime.quantization import QuantType, quantize_dynamic
+    from onnxruntime.quantization import QuantType, quantize_dynamic  # type: ignore[import-untyped]
     from transformers import AutoModel
 
     try:
@@ -86,10 +89,10 @@ def export_prompt_encoder(source: str, out: Path) -> None:
         ) from error
     out.mkdir(parents=True, exist_ok=True)
     ids, mask = torch.arange(14).reshape(2, 7), torch.ones(2, 7, dtype=torch.long)
-    with tempfile.TemporaryDirectory() as scratch:
+    with tempfile.TemporaryDirectory() as scratch, quiet_exporter():
         plain = Path(scratch) / "plain.onnx"
         torch.onnx.export(
-            SentenceEncoder(encoder),
+            SentenceEncoder(encoder).eval(),
             (ids, mask),
             str(plain),
             input_names=["input_ids", "attention_mask"],

@@ -6,9 +6,12 @@ serving share one file. The decoder is self-contained, because engines run it on
 
 from __future__ import annotations
 
+import contextlib
 import json
+import logging
 import struct
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -91,14 +94,36 @@ def example_inputs(step: DecodeStep, *, batch: int, new: int, past: int) -> dict
 def _export(
     module: nn.Module, example: tuple[Tensor, ...], inputs: list[str], outputs: list[str], axes: dict[str, Any]
 ) -> onnx.ModelProto:
-    with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")  # the exporter's own deprecations
+    with quiet_exporter(), torch.no_grad():
         program = torch.onnx.export(
             module, example, input_names=inputs, output_names=outputs, dynamic_shapes=axes, dynamo=True, verbose=False
         )
     assert program is not None
     model: onnx.ModelProto = program.model_proto
+    _check_free_axes(model, axes)
     return model
+
+
+@contextlib.contextmanager
+def quiet_exporter() -> Iterator[None]:
+    """Keeps torch's ONNX exporter from filling the console with notes about itself."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the exporter's own deprecations
+            yield
+    finally:
+        logging.disable(before)
+
+
+def _check_free_axes(model: onnx.ModelProto, axes: dict[str, Any]) -> None:
+    """The exporter silently fixes an axis whose size the traced code turned into a plain number."""
+    for value in model.graph.input:
+        dims = value.type.tensor_type.shape.dim
+        fixed = [axis for axis in axes.get(value.name, {}) if not dims[axis].dim_param]
+        if fixed:
+            raise RuntimeError(f"the export fixed axes {fixed} of {value.name!r}: traced code uses a size as a number")
 
 
 def _large_floats(model: onnx.ModelProto) -> list[TensorProto]:
@@ -109,7 +134,7 @@ def _large_floats(model: onnx.ModelProto) -> list[TensorProto]:
     ]
 
 
-def _widen(model: onnx.ModelProto, name: str, *, transposed: bool = False) -> list[onnx.NodeProto]:
+def _widen(name: str, *, transposed: bool = False) -> list[onnx.NodeProto]:
     """Nodes that turn the half-precision tensor `name__half` into float `name`; ONNX Runtime folds them at start."""
     if not transposed:
         return [helper.make_node("Cast", [f"{name}__half"], [name], to=TensorProto.FLOAT)]
@@ -134,7 +159,7 @@ def _halve(model: onnx.ModelProto) -> None:
     for tensor in _large_floats(model):
         half = numpy_helper.to_array(tensor).astype(np.float16)
         replacements[tensor.name] = numpy_helper.from_array(half, f"{tensor.name}__half")
-        nodes += _widen(model, tensor.name)
+        nodes += _widen(tensor.name)
     _replace(model, replacements, nodes)
 
 
@@ -148,14 +173,15 @@ def _point_into(model: onnx.ModelProto, weights: Path) -> None:
     replacements, nodes = {}, []
     for tensor in _large_floats(model):
         half = numpy_helper.to_array(tensor).astype(np.float16)
-        found = stored.get(half.tobytes()), None if half.ndim != 2 else stored.get(np.ascontiguousarray(half.T).tobytes())
-        place = found[0] or found[1]
+        place = stored.get(half.tobytes())
+        transposed = place is None and half.ndim == 2
+        if transposed:
+            place = stored.get(np.ascontiguousarray(half.T).tobytes())
         if place is None:
             raise RuntimeError(f"weight {tensor.name} {tuple(tensor.dims)} is not in {weights}")
-        transposed = found[0] is None
         dims = list(tensor.dims)[::-1] if transposed else list(tensor.dims)
         replacements[tensor.name] = _external(f"{tensor.name}__half", dims, weights.name, *place)
-        nodes += _widen(model, tensor.name, transposed=transposed)
+        nodes += _widen(tensor.name, transposed=transposed)
     _replace(model, replacements, nodes)
 
 

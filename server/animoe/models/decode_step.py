@@ -41,6 +41,8 @@ class DecodeStep(nn.Module):
         InvalidRequest: the backbone is not of the Llama family (it still trains, and runs in torch).
     """
 
+    frequency: Tensor
+
     def __init__(self, lm: MotionLM) -> None:
         super().__init__()
         config: Any = lm.backbone.config
@@ -55,6 +57,11 @@ class DecodeStep(nn.Module):
         self.head_dim: int = getattr(config, "head_dim", None) or config.hidden_size // self.heads
         self.layers: int = config.num_hidden_layers
         rope = getattr(config, "rope_parameters", None) or {}
+        if rope.get("rope_type", "default") != "default" or config.hidden_act != "silu":
+            raise InvalidRequest(
+                f"only plain rotary positions and SiLU are exported to ONNX, this Llama has "
+                f"{rope.get('rope_type')!r} and {config.hidden_act!r}; choose another config, or run the model in torch"
+            )
         theta = float(rope.get("rope_theta", getattr(config, "rope_theta", 10000.0)))
         frequency = theta ** (-torch.arange(0, self.head_dim, 2).float() / self.head_dim)
         self.register_buffer("frequency", frequency, persistent=False)
@@ -91,8 +98,10 @@ class DecodeStep(nn.Module):
         cos, sin = self._rotary(positions)
         mask = self._mask(positions, past_mask)
         fresh = []
-        for index, layer in enumerate(self.lm.backbone.layers):  # type: ignore[arg-type,var-annotated]
-            attended, pair = self._attend(layer.self_attn, _norm(layer.input_layernorm, x), past[:, index], cos, sin, mask)
+        layers: Any = self.lm.backbone.layers
+        for index, layer in enumerate(layers):
+            h = _norm(layer.input_layernorm, x)
+            attended, pair = self._attend(layer.self_attn, h, past[:, index], cos, sin, mask)
             x = x + attended
             h = _norm(layer.post_attention_layernorm, x)
             x = x + layer.mlp.down_proj(F.silu(layer.mlp.gate_proj(h)) * layer.mlp.up_proj(h))

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from animoe.errors import NotFound
 from animoe.motion.emotion import EMOTIONS
 
 PROMPT_SLOTS = 4
@@ -40,6 +41,8 @@ OWN_LLAMA: dict[str, Any] = {
     "max_position_embeddings": 512,
     "attention_dropout": 0.1,
 }
+
+_NO_WORDS = {"bos_token_id": None, "eos_token_id": None, "pad_token_id": None}  # the backbone sees embeddings only
 
 
 @dataclass(frozen=True)
@@ -105,7 +108,8 @@ class MotionLM(nn.Module):
         super().__init__()
         self.config = config
         self.backbone = make_backbone(config.backbone)
-        width: int = self.backbone.config.hidden_size
+        shape: Any = self.backbone.config
+        width: int = shape.hidden_size
         self.width = width
         self.prompt = nn.Sequential(
             nn.Linear(config.sentence_dim, width), nn.SiLU(), nn.Linear(width, PROMPT_SLOTS * width)
@@ -124,7 +128,7 @@ class MotionLM(nn.Module):
     def embed(self, inputs: LMInputs) -> Tensor:
         """Input embeddings (B, S, width)."""
         prompt = self.prompt(inputs.sentence).unflatten(-1, (PROMPT_SLOTS, self.width))
-        batch = torch.arange(len(prompt), device=prompt.device)[:, None]
+        batch = torch.arange(prompt.shape[0], device=prompt.device)[:, None]  # len() would fix B in an export
         prompt = prompt[batch, inputs.slots.clamp(max=PROMPT_SLOTS - 1)]
         code = torch.zeros_like(prompt)
         for group, table in enumerate(self.code):
@@ -152,13 +156,22 @@ class MotionLM(nn.Module):
 
 
 def make_backbone(backbone: dict[str, Any] | str) -> nn.Module:
-    """A Hugging Face decoder without its head: fresh from a config dict, or pretrained from a path or hub id."""
+    """A Hugging Face decoder without its head: fresh from a config dict, or pretrained from a path or hub id.
+
+    Raises:
+        NotFound: the path or hub id cannot be loaded.
+    """
     from transformers import AutoConfig, AutoModel
 
     if isinstance(backbone, str):
-        model: nn.Module = AutoModel.from_pretrained(backbone)
+        try:
+            model: nn.Module = AutoModel.from_pretrained(backbone).float()
+        except (OSError, ValueError) as error:
+            raise NotFound(
+                f"the backbone {backbone!r} cannot be loaded; name a folder or hub id of a Hugging Face causal LM"
+            ) from error
         return model
-    fields = dict(backbone)
+    fields = backbone | _NO_WORDS
     config = AutoConfig.for_model(fields.pop("model_type"), **fields)
-    fresh: nn.Module = AutoModel.from_config(config)
+    fresh: nn.Module = AutoModel.from_config(config).float()  # type: ignore[no-untyped-call]
     return fresh

@@ -1,0 +1,227 @@
+"""Trained tokenizer + trained generator -> a bundle that servers load (`bundle.manifest` says what is in it).
+
+All weights are rounded to half precision first and everything is written from the rounded ones, so torch and ONNX hold
+the same numbers. The bundle is built and checked in a scratch folder beside its destination and moved there in one
+step: a reader sees the old bundle or the new one, never half of one.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from animoe.bundle.export import export_decoder, export_motion_lm
+from animoe.bundle.manifest import MANIFEST, REQUIRED_FILES, Manifest, file_digest, write_manifest
+from animoe.engine.runtime import Runtime, StepInputs
+from animoe.errors import BundleError, InvalidRequest
+from animoe.models.decode_step import DecodeStep
+from animoe.models.motion_lm import PROMPT_SLOTS, SLOT_BEGIN, SLOT_TOKEN, LMInputs, MotionLM
+from animoe.models.quantiser import EmaCodebook
+from animoe.models.tokenizer import FRAMES_PER_TOKEN, Tokenizer
+from animoe.motion.emotion import EMOTIONS
+from animoe.rig.rotations import Array
+from animoe_trainer.base import load_motion_lm, save_motion_lm
+from animoe_trainer.tokenizer import load_tokenizer, save_tokenizer
+
+PROMPT_FILES = ("prompt_encoder.onnx", "prompt_tokenizer.json")
+ATOL_FEATURES = 1e-5  # float32 sums in another order
+ATOL_LOGITS = 1e-3  # two codes closer than this are equally likely
+
+
+def make_bundle(tokenizer_dir: Path, base_dir: Path, out: Path, name: str, card: Path | None = None) -> int:
+    """Writes the bundle `name` to `out`, replacing the bundle that is there; returns its size in bytes.
+
+    Args:
+        tokenizer_dir: what `animoe-train tokenizer` wrote. base_dir: what `animoe-train base` wrote.
+        card: model card; None writes a short one.
+
+    Raises:
+        BundleError: inputs missing, damaged or not made for each other, or the export does not compute the same.
+        InvalidRequest: `out` holds something that is not a bundle, or the backbone cannot be exported.
+    """
+    _check_destination(out)
+    tokenizer, lm = load_tokenizer(tokenizer_dir), load_motion_lm(base_dir)
+    _check_pair(tokenizer, lm, tokenizer_dir, base_dir)
+    round_to_half(tokenizer)
+    round_to_half(lm)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as scratch:
+        folder = Path(scratch) / "new"
+        folder.mkdir()
+        _copy_prompt_encoder(base_dir, folder)
+        _write_models(tokenizer, lm, folder)
+        (folder / "MODEL_CARD.md").write_text(_card_text(card, name, tokenizer_dir, base_dir), encoding="utf-8")
+        write_manifest(folder, _manifest(folder, name, tokenizer, lm))
+        verify_bundle(folder)
+        _replace(folder, out, Path(scratch) / "old")
+    return sum(path.stat().st_size for path in out.iterdir())
+
+
+def round_to_half(model: nn.Module) -> None:
+    """Rounds weights and codebooks in place to the nearest half-precision numbers; statistics stay as they are.
+
+    Raises:
+        BundleError: a weight is too large for half precision, or not a number.
+    """
+    codebooks = [m.codebook for m in model.modules() if isinstance(m, EmaCodebook)]
+    with torch.no_grad():
+        for tensor in [*model.parameters(), *codebooks]:
+            tensor.copy_(tensor.half())
+            if not tensor.isfinite().all():
+                raise BundleError("a weight is not finite in half precision: the training has diverged, train again")
+
+
+def verify_bundle(folder: Path) -> None:
+    """Compares the ONNX graphs of a bundle with the torch models in its safetensors files.
+
+    Raises:
+        BundleError: they differ, or a file is damaged.
+    """
+    runtime = Runtime(folder)
+    tokenizer, lm = load_tokenizer(folder), load_motion_lm(folder)
+    found = runtime.prompts.encode("a person walks forward").shape
+    if found != (lm.config.sentence_dim,):
+        raise BundleError(f"the prompt encoder gives vectors {found}, the generator needs ({lm.config.sentence_dim},)")
+    rng = np.random.default_rng(0)
+    codes = rng.integers(tokenizer.quantiser.codebook_size, size=(12, tokenizer.config.groups))
+    with torch.no_grad():
+        _verify_decoder(runtime, tokenizer, codes)
+        _verify_step(runtime, lm, codes, rng)
+
+
+def _verify_decoder(runtime: Runtime, tokenizer: Tokenizer, codes: Array) -> None:
+    expected = tokenizer.decode(torch.from_numpy(codes)[None])[0][0].numpy()
+    state, chunks = runtime.new_decoder_state(), []
+    for chunk in np.split(codes, [1, 2, 5]):
+        features, state = runtime.decode(chunk, state)
+        chunks.append(features)
+    error = np.abs(np.concatenate(chunks) - expected).max()
+    if not error <= ATOL_FEATURES:
+        raise BundleError(f"decoder.onnx differs from the tokenizer by {error:.2g}; export it again")
+
+
+def _verify_step(runtime: Runtime, lm: MotionLM, codes: Array, rng: np.random.Generator) -> None:
+    """Greedy codes of the exported step, fed in chunks through its cache, against the whole sequence in torch."""
+    slots = np.array([*range(PROMPT_SLOTS), SLOT_BEGIN, *[SLOT_TOKEN] * len(codes)])
+    count = len(slots)
+    seen = np.concatenate([np.zeros((PROMPT_SLOTS + 1, codes.shape[1]), dtype=np.int64), codes])
+    sentence = runtime.prompts.encode("a person waves")
+    emotion = rng.random((count, len(EMOTIONS)), dtype=np.float32)
+    inferred, left = np.zeros(count, dtype=np.float32), np.arange(count)[::-1].copy()
+    batch = (torch.from_numpy(x)[None] for x in (sentence.copy(), slots, seen, emotion, inferred, left))
+    hidden = lm.hidden(LMInputs(*batch))[0]
+    cache = runtime.new_cache(count)
+    for first, last in ((0, 5), (5, 6), (6, 10), (10, count)):
+        part = slice(first, last)
+        inputs = StepInputs(
+            slots[part], seen[part], emotion[part], inferred[part], left[part], np.arange(first, last)
+        )
+        uniform: Array = rng.random((codes.shape[1],), dtype=np.float32)
+        drawn = runtime.step(sentence, inputs, cache, uniform, temperature=0.0, top_p=1.0)
+        gap = _gap_to_likeliest(lm, hidden[last - 1], torch.from_numpy(drawn))
+        if not gap <= ATOL_LOGITS:
+            raise BundleError(f"motion_lm_step.onnx differs from the generator (logit gap {gap:.2g}); export it again")
+
+
+def _gap_to_likeliest(lm: MotionLM, hidden: Tensor, codes: Tensor) -> float:
+    """How much less likely than the likeliest the drawn codes (G,) are, in logits; 0 = greedy."""
+    gaps = []
+    for group, code in enumerate(codes.tolist()):
+        logits = lm.heads.logits(hidden, group, codes)
+        gaps.append((logits.max() - logits[code]).item())
+    return max(gaps)
+
+
+def _check_destination(out: Path) -> None:
+    if out.is_file() or (out.is_dir() and any(out.iterdir()) and not (out / MANIFEST).is_file()):
+        raise InvalidRequest(f"{out} exists and is not a bundle; name a new folder")
+
+
+def _check_pair(tokenizer: Tokenizer, lm: MotionLM, tokenizer_dir: Path, base_dir: Path) -> None:
+    shape = (tokenizer.config.groups, tokenizer.quantiser.codebook_size)
+    if shape != (lm.config.groups, lm.config.codebook_size):
+        raise BundleError(
+            f"the generator in {base_dir} was trained for {lm.config.groups} x {lm.config.codebook_size} codes, the "
+            f"tokenizer in {tokenizer_dir} has {shape[0]} x {shape[1]}; train the generator on this tokenizer"
+        )
+
+
+def _copy_prompt_encoder(base_dir: Path, folder: Path) -> None:
+    for name in PROMPT_FILES:
+        if not (base_dir / name).is_file():
+            raise BundleError(f"{base_dir} lacks {name}; `animoe-train base` writes it there")
+        shutil.copyfile(base_dir / name, folder / name)
+
+
+def _write_models(tokenizer: Tokenizer, lm: MotionLM, folder: Path) -> None:
+    save_tokenizer(tokenizer, folder)
+    save_motion_lm(lm, folder)
+    for name in ("tokenizer.safetensors", "motion_lm.safetensors"):
+        save_file({key: _smallest(tensor) for key, tensor in load_file(folder / name).items()}, folder / name)
+        (folder / name).chmod(0o644)  # safetensors writes files that only their owner can read
+    export_decoder(tokenizer, folder / "decoder.onnx")
+    export_motion_lm(lm, folder / "motion_lm.safetensors", folder / "motion_lm_step.onnx")
+
+
+def _smallest(tensor: Tensor) -> Tensor:
+    """Half precision where it holds the numbers exactly."""
+    half = tensor.half() if tensor.dtype == torch.float32 else tensor
+    return half if torch.equal(half.to(tensor.dtype), tensor) else tensor
+
+
+def _manifest(folder: Path, name: str, tokenizer: Tokenizer, lm: MotionLM) -> Manifest:
+    step, stack = DecodeStep(lm), tokenizer.decoder.stack
+    return Manifest(
+        name=name,
+        groups=tokenizer.config.groups,
+        codebook_size=tokenizer.quantiser.codebook_size,
+        decoder_state=(sum(stack.histories), stack.width),
+        cache=(step.layers, step.kv_heads, step.head_dim),
+        files={file: file_digest(folder / file) for file in REQUIRED_FILES},
+    )
+
+
+def _card_text(card: Path | None, name: str, tokenizer_dir: Path, base_dir: Path) -> str:
+    if card is not None:
+        return card.read_text(encoding="utf-8")
+    figures = {"tokenizer": _last_figures(tokenizer_dir), "generator": _last_figures(base_dir)}
+    lines = [f"- {part}: {text}" for part, text in figures.items() if text]
+    return "\n".join(
+        [
+            f"# {name}",
+            "",
+            f"A motion generator for AniMoE: text and emotion in, {FRAMES_PER_TOKEN} frames per token out, 30 fps.",
+            f"Emotions: {', '.join(EMOTIONS)}.",
+            "",
+            "The weights are as free as the animation packs that they were trained on: look at those packs' licences.",
+            "",
+            *(["Figures on held-out clips at the end of training:", "", *lines, ""] if lines else []),
+        ]
+    )
+
+
+def _last_figures(folder: Path) -> str:
+    """The last validation of a training run, as text; empty when its history is not there."""
+    path = folder / "history.json"
+    rows = json.loads(path.read_text()) if path.is_file() else []
+    last: dict[str, float] = next((row for row in reversed(rows) if any(k.startswith("val_") for k in row)), {})
+    return ", ".join(f"{key.removeprefix('val_')} {value:.4g}" for key, value in last.items() if key.startswith("val_"))
+
+
+def _replace(new: Path, out: Path, old: Path) -> None:
+    """Moves `new` to `out`; what was there goes to `old`, and comes back if the move fails."""
+    if out.exists():
+        out.rename(old)
+    try:
+        new.rename(out)
+    except OSError:
+        if old.exists():
+            old.rename(out)
+        raise
