@@ -18,7 +18,7 @@ from animoe.preview.sheet import contact_sheet
 
 EMOTIONS = ("sad", "neutral", "happy")
 RIG = "ue5_manny"
-_START_S, _STOP_S = 60.0, 15.0
+_STOP_S = 15.0
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -28,7 +28,7 @@ def run(arguments: argparse.Namespace) -> None:
     except OSError as error:
         raise InvalidRequest(f"--out {out} cannot be used as a folder ({error.strerror}); name another one") from error
     with _server(arguments.bundle) as target, Client(target) as client:
-        bundle = client.wait_until_ready(_START_S).bundle_name
+        bundle = client.capabilities().bundle_name
         print(f"server is ready at {target} with bundle {bundle}; streaming {arguments.text!r} on rig {RIG}")
         takes = {emotion: _take(client, arguments, emotion) for emotion in EMOTIONS}
     sheet = out / "takes.png"
@@ -69,8 +69,9 @@ def _server(bundle: Path | None) -> Iterator[str]:
 
 
 def _address(process: subprocess.Popen[str]) -> str:
-    """From the server's first line, "... is listening on HOST:PORT"."""
-    line = process.stdout.readline() if process.stdout else ""
-    if " listening on " not in line:
-        raise AniMoEError("the server did not start; its own message is above")
-    return line.split(" listening on ")[1].strip()
+    """Waits for the server's two lines, "... is listening on HOST:PORT" and "ready ..."."""
+    assert process.stdout is not None
+    listening, ready = process.stdout.readline(), process.stdout.readline()
+    if " listening on " not in listening or not ready.startswith("ready"):
+        raise AniMoEError("the server did not start; what it says is above")
+    return listening.split(" listening on ")[1].strip()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import grpc
 
@@ -39,7 +40,8 @@ def plain_errors(target: str) -> Iterator[None]:
 
 def _translated(error: grpc.RpcError, target: str) -> ClientError:
     code: grpc.StatusCode = error.code()
-    reason = next((item[1] for item in error.trailing_metadata() or () if item[0] == _REASON_KEY), None)
+    metadata: Any = error.trailing_metadata() or ()
+    reason = dict(metadata).get(_REASON_KEY)
     if isinstance(reason, str):
         return ClientError(code.name, reason, error.details() or code.name)
     return ClientError(code.name, code.name, _transport_problem(code, error.details() or "", target))

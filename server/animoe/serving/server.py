@@ -68,13 +68,18 @@ class AnimationServer:
     Args:
         config: how to serve.
         load_engine: makes the engine, in the compute pool; None loads the bundle of the config.
+
+    Attributes:
+        port: listened on, 0 before `listen`.
+        slots: streams that run now and their limit.
     """
 
     def __init__(self, config: ServerConfig, load_engine: Callable[[], Engine] | None = None) -> None:
         self._config = config
         self._load_engine = load_engine or (lambda: Engine.load(config.bundle))
         self._compute = Compute()
-        self._servicer = AnimationServicer(self._compute, StreamSlots(config.max_streams))
+        self.slots = StreamSlots(config.max_streams)
+        self._servicer = AnimationServicer(self._compute, self.slots)
         self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]  # the stubs lack it
         self._server = grpc.aio.server(interceptors=[ErrorInterceptor()], options=_OPTIONS)
         self.port = 0
