@@ -88,11 +88,11 @@ def _guarded(method: str, behaviour: Behaviour) -> Behaviour:
             return await behaviour(request, context)
         except grpc.aio.AbortError:
             raise
+        except grpc.aio.InternalError:
+            return None  # a write failed: the client went away, nobody is left to tell
         except AniMoEError as error:
             await _abort(context, status_code(error), error.reason, str(error))
         except Exception:
-            if context.done():
-                return None  # the client went away in the middle of a write: nobody is left to tell
             log.exception("unexpected error in %s", method)
             await _abort(context, grpc.StatusCode.INTERNAL, AniMoEError.reason, _INTERNAL)
 
