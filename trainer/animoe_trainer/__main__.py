@@ -7,8 +7,12 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from animoe.errors import AniMoEError
+
+if TYPE_CHECKING:
+    from animoe_trainer.loop import LoopConfig
 
 # Each command imports what it needs when it runs: `--help` and a wrong flag must not wait for torch.
 
@@ -102,7 +106,7 @@ def _read(options: argparse.Namespace) -> int:
 
     report = read_report(pack_folders(options.packs))
     print(json.dumps(report, indent=1)) if options.json else print_report(report)
-    return 0
+    return 2 if any("error" in pack for pack in report["packs"].values()) else 0
 
 
 def _tokenizer(options: argparse.Namespace) -> int:
@@ -137,8 +141,8 @@ def _base(options: argparse.Namespace) -> int:
     tokenizer = load_tokenizer(options.tokenizer)
     if not (options.out / "prompt_encoder.onnx").is_file():
         export_prompt_encoder(find_source(options.prompt_encoder), options.out)
-    shape = {"groups": tokenizer.config.groups, "codebook_size": tokenizer.quantiser.codebook_size}
-    config = MotionLMConfig(**shape, **({"backbone": options.backbone} if options.backbone else {}))
+    backbone: dict[str, Any] = {"backbone": options.backbone} if options.backbone else {}
+    config = MotionLMConfig(tokenizer.config.groups, tokenizer.quantiser.codebook_size, **backbone)
     train_base(
         corpus,
         tokenizer,
@@ -154,7 +158,7 @@ def _base(options: argparse.Namespace) -> int:
     return 0
 
 
-def _loop(options: argparse.Namespace) -> object:
+def _loop(options: argparse.Namespace) -> LoopConfig:
     from animoe_trainer.loop import LoopConfig
 
     return LoopConfig(steps=options.steps, learning_rate=options.learning_rate, seed=options.seed)

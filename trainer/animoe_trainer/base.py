@@ -11,6 +11,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -39,6 +40,7 @@ from animoe_trainer.loop import LoopConfig, Losses, run_loop
 from animoe_trainer.tokenizer import whole_tokens
 
 MIN_TOKENS = 2
+Batch = tuple[LMInputs, torch.Tensor, torch.Tensor]
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ class TokenCorpus:
             raise InvalidRequest("no clip of the packs is long enough to train on")
         self.codes = [_encode(tokenizer, corpus.frames(i)) for i in tqdm(self.items, desc="tokenising", leave=False)]
         texts = sorted({t for item in self.items for t in item.texts})
-        vectors = prompts.encode_all(tqdm(texts, desc="embedding texts", leave=False))
+        vectors = [prompts.encode(text) for text in tqdm(texts, desc="embedding texts", leave=False)]
         self.sentences = dict(zip(texts, vectors, strict=True))
         self.plain = _plain_texts(self.items)
 
@@ -105,7 +107,7 @@ class BatchMaker:
         ]
         self.weights = np.array(weights) / np.sum(weights)
 
-    def batch(self, step: int, *, evaluate: bool = False) -> tuple[LMInputs, torch.Tensor, torch.Tensor]:
+    def batch(self, step: int, *, evaluate: bool = False) -> Batch:
         """Inputs, targets (B, S, G) and the mask (B, S) of positions whose next token counts."""
         rng = np.random.default_rng((self.seed, step, int(evaluate)))
         picks = rng.choice(len(self.tokens.items), size=self.config.batch, p=self.weights)
@@ -193,14 +195,14 @@ def train_base(
     model = MotionLM(lm).to(device)
 
     def batch_losses(step: int) -> Losses:
-        inputs, targets, mask = (to_device(x, device) for x in batches.batch(step))
+        inputs, targets, mask = to_device(batches.batch(step), device)
         return {"total": model.loss(inputs, targets, mask)}
 
     def validate(averaged: nn.Module) -> dict[str, float]:
         assert isinstance(averaged, MotionLM)
         losses = []
         for step in range(8):
-            inputs, targets, mask = (to_device(x, device) for x in checks.batch(step, evaluate=True))
+            inputs, targets, mask = to_device(checks.batch(step, evaluate=True), device)
             losses.append(averaged.loss(inputs, targets, mask).item())
         return {"nats": float(np.mean(losses))}
 
@@ -210,17 +212,18 @@ def train_base(
     return trained
 
 
-def to_device(value: LMInputs | torch.Tensor, device: str) -> object:
-    """Moves a tensor or a record of tensors."""
-    if isinstance(value, torch.Tensor):
-        return value.to(device)
-    return LMInputs(**{name: tensor.to(device) for name, tensor in vars(value).items()})
+def to_device(batch: Batch, device: str) -> Batch:
+    """The same batch on another device."""
+    inputs, targets, mask = batch
+    moved = LMInputs(**{name: tensor.to(device) for name, tensor in vars(inputs).items()})
+    return moved, targets.to(device), mask.to(device)
 
 
 def save_motion_lm(model: MotionLM, folder: Path) -> None:
     """Writes weights (safetensors, no pickle) and config; a pretrained backbone's own config is written out in full."""
     save_file({k: v.contiguous() for k, v in model.state_dict().items()}, folder / "motion_lm.safetensors")
-    fields = asdict(model.config) | {"backbone": model.backbone.config.to_dict()}
+    backbone: Any = model.backbone.config
+    fields = asdict(model.config) | {"backbone": backbone.to_dict()}
     (folder / "motion_lm.json").write_text(json.dumps(fields, indent=1) + "\n")
 
 

@@ -16,7 +16,7 @@ from animoe.errors import InvalidRequest
 from animoe.motion.clip import Clip
 from animoe.motion.features import clip_to_features, heading_positions, mirrored
 from animoe.rig.rotations import Array
-from animoe_trainer.packs import canonical_rows
+from animoe_trainer.packs import RefusedRow, canonical_rows
 
 _VERSION = 5  # of the features and of the canonical form: a change makes cached corpora stale
 
@@ -37,16 +37,6 @@ class Item:
     count: int
 
 
-@dataclass(frozen=True)
-class Refusal:
-    """A pack row that cannot be used, and why."""
-
-    pack: str
-    line: int
-    file: str
-    reason: str
-
-
 @dataclass(frozen=True, eq=False)
 class Corpus:
     """Frames of all items, one after another.
@@ -57,7 +47,7 @@ class Corpus:
 
     inputs: Array
     items: tuple[Item, ...]
-    refusals: tuple[Refusal, ...]
+    refusals: tuple[RefusedRow, ...]
 
     def frames(self, item: Item) -> Array:
         """(count, 203) inputs of one item."""
@@ -93,14 +83,14 @@ def load_corpus(packs: Sequence[Path], cache: Path) -> Corpus:
 def _build(packs: Sequence[Path]) -> Corpus:
     arrays: list[Array] = []
     items: list[Item] = []
-    refusals: list[Refusal] = []
+    refusals: list[RefusedRow] = []
     start = 0
     for pack in packs:
         for result in tqdm(canonical_rows(Path(pack)), desc=f"reading {Path(pack).name}", unit="clip", leave=False):
-            row = result.row
-            if result.clip is None:
-                refusals.append(Refusal(row.pack, row.line, row.file.name, result.reason))
+            if isinstance(result, RefusedRow):
+                refusals.append(result)
                 continue
+            row = result.row
             for flip in (False, True):
                 texts = tuple(mirror_text(t) for t in row.texts) if flip else row.texts
                 inputs = clip_inputs(mirrored(result.clip) if flip else result.clip)
@@ -141,4 +131,4 @@ def _load(path: Path) -> Corpus:
     with np.load(path) as stored:
         meta = json.loads(stored["meta"].tobytes())
         items = tuple(Item(**{**i, "texts": tuple(i["texts"])}) for i in meta["items"])
-        return Corpus(stored["inputs"], items, tuple(Refusal(**r) for r in meta["refusals"]))
+        return Corpus(stored["inputs"], items, tuple(RefusedRow(**r) for r in meta["refusals"]))

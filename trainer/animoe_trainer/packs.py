@@ -16,6 +16,7 @@ from animoe.retarget.canonicalise import canonicalise
 COLUMNS = ("file", "clip", "start", "end", "text", "emotion", "style", "content", "split")
 SPLITS = ("train", "val", "test")
 MIN_FRAMES = 4
+MAX_SECONDS = 86400.0
 
 
 @dataclass(frozen=True)
@@ -39,62 +40,104 @@ class PackRow:
 
 
 @dataclass(frozen=True)
-class RowResult:
-    """A row with its canonical clip, or with the reason why it cannot be used."""
+class UsableRow:
+    """A row with its canonical clip."""
 
     row: PackRow
-    clip: Clip | None
-    reason: str = ""
+    clip: Clip
 
 
-def read_pack_rows(pack: Path) -> list[PackRow]:
-    """Reads `pack.csv`.
+@dataclass(frozen=True)
+class RefusedRow:
+    """A line of `pack.csv` that cannot be used, and why; `file` is the name of its motion file."""
+
+    pack: str
+    line: int
+    file: str
+    reason: str
+
+
+def read_pack_rows(pack: Path) -> list[PackRow | RefusedRow]:
+    """Reads `pack.csv`; malformed lines are refused one by one.
 
     Raises:
         NotFound: no such folder or no pack.csv in it.
-        FileError: a column is missing or a line is malformed.
+        FileError: a column is missing, or it is not a UTF-8 table.
     """
     table = Path(pack) / "pack.csv"
     if not table.is_file():
         raise NotFound(f"{pack} is not an animation pack: there is no pack.csv in it")
-    with table.open(newline="", encoding="utf-8-sig") as stream:
-        reader = csv.DictReader(stream)
-        missing = [c for c in COLUMNS if c not in (reader.fieldnames or ())]
-        if missing:
-            raise FileError(table, f"missing column(s) {', '.join(missing)}", place="line 1")
-        return [_row(Path(pack), table, reader.line_num, values) for values in reader]
-
-
-def _row(pack: Path, table: Path, line: int, values: dict[str, str]) -> PackRow:
-    place = f"line {line}"
-    file = (pack / values["file"]).resolve()
-    if not file.is_relative_to(pack.resolve()):
-        raise FileError(table, f"file {values['file']!r} lies outside the pack", place=place)
-    emotion, split = values["emotion"] or "neutral", values["split"] or "train"
-    if emotion not in EMOTIONS:
-        raise FileError(table, f"unknown emotion {emotion!r}", place=place, remedy=f"Use {', '.join(EMOTIONS)}.")
-    if split not in SPLITS:
-        raise FileError(table, f"unknown split {split!r}", place=place, remedy="Use train, val or test.")
-    texts = tuple(t.strip() for t in values["text"].split("|") if t.strip())
-    if not texts:
-        raise FileError(table, "no text", place=place, remedy="Describe the motion in a few words.")
     try:
-        start, end = (float(values[c]) if values[c] else None for c in ("start", "end"))
-    except ValueError as error:
-        raise FileError(table, "start and end must be seconds or empty", place=place) from error
-    fields = (values["style"], values["content"])
-    return PackRow(pack.resolve().name, line, file, values["clip"], start, end, texts, emotion, *fields, split)
+        with table.open(newline="", encoding="utf-8-sig") as stream:
+            reader = csv.DictReader(stream, restval="")
+            missing = [c for c in COLUMNS if c not in (reader.fieldnames or ())]
+            if missing:
+                raise FileError(table, f"missing column(s) {', '.join(missing)}", place="line 1")
+            return [_row(Path(pack), reader.line_num, values) for values in reader]
+    except UnicodeDecodeError as error:
+        raise FileError(table, "it is not UTF-8 text", remedy="Save it as CSV UTF-8.") from error
+    except csv.Error as error:
+        raise FileError(table, f"it is not a CSV table ({error})", place=f"line {reader.line_num}") from error
 
 
-def canonical_rows(pack: Path) -> Iterator[RowResult]:
+def _row(pack: Path, line: int, values: dict[str, str]) -> PackRow | RefusedRow:
+    name = pack.resolve().name
+    problem = _problem(pack, values)
+    if problem:
+        return RefusedRow(name, line, Path(values["file"]).name, problem)
+    texts = tuple(t.strip() for t in values["text"].split("|") if t.strip())
+    start, end = _seconds(values["start"]), _seconds(values["end"])
+    fields = (values["style"], values["content"], values["split"] or "train")
+    file = (pack / values["file"]).resolve()
+    return PackRow(name, line, file, values["clip"], start, end, texts, values["emotion"] or "neutral", *fields)
+
+
+def _problem(pack: Path, values: dict[str, str]) -> str:
+    """What is wrong with a line, as a sentence; empty when it can be used."""
+    if not values["file"] or "\0" in values["file"]:
+        return "no file; name a motion file of the pack"
+    if not (pack / values["file"]).resolve().is_relative_to(pack.resolve()):
+        return f"file {values['file']!r} lies outside the pack; move it into the pack"
+    if values["emotion"] and values["emotion"] not in EMOTIONS:
+        return f"unknown emotion {values['emotion']!r}; use one of {', '.join(EMOTIONS)}"
+    if values["split"] and values["split"] not in SPLITS:
+        return f"unknown split {values['split']!r}; use train, val or test"
+    if not values["text"].replace("|", "").strip():
+        return "no text; describe the motion in a few words"
+    try:
+        start, end = _seconds(values["start"]), _seconds(values["end"])
+    except ValueError:
+        return f"start {values['start']!r} and end {values['end']!r} must be seconds from 0 on, or empty"
+    if end is not None and end <= (start or 0.0):
+        return f"it ends at {end:g} s, not after its start at {start or 0.0:g} s"
+    return ""
+
+
+def _seconds(text: str) -> float | None:
+    """Seconds of a cell, None when it is empty.
+
+    Raises:
+        ValueError: not a number of seconds from 0 on.
+    """
+    if not text.strip():
+        return None
+    value = float(text)
+    if not 0 <= value < MAX_SECONDS:
+        raise ValueError(text)
+    return value
+
+
+def canonical_rows(pack: Path) -> Iterator[UsableRow | RefusedRow]:
     """Every row of a pack on the canonical skeleton, file by file; unusable rows come with the reason."""
     rows = read_pack_rows(pack)
-    for file in dict.fromkeys(row.file for row in rows):
-        mine = [row for row in rows if row.file == file]
+    yield from (row for row in rows if isinstance(row, RefusedRow))
+    good = [row for row in rows if isinstance(row, PackRow)]
+    for file in dict.fromkeys(row.file for row in good):
+        mine = [row for row in good if row.file == file]
         try:
             clips = {clip.name: clip for clip in read_clips(file)}
         except (AniMoEError, OSError) as error:
-            yield from (RowResult(row, None, str(error)) for row in mine)
+            yield from (_refused(row, str(error)) for row in mine)
             continue
         done: dict[str, Clip | str] = {}
         for row in mine:
@@ -102,7 +145,11 @@ def canonical_rows(pack: Path) -> Iterator[RowResult]:
             if name not in done:
                 done[name] = _canonical(clips, name, file)
             found = done[name]
-            yield _cut(row, found) if isinstance(found, Clip) else RowResult(row, None, found)
+            yield _cut(row, found) if isinstance(found, Clip) else _refused(row, found)
+
+
+def _refused(row: PackRow, reason: str) -> RefusedRow:
+    return RefusedRow(row.pack, row.line, row.file.name, reason)
 
 
 def _canonical(clips: dict[str, Clip], name: str, file: Path) -> Clip | str:
@@ -114,8 +161,10 @@ def _canonical(clips: dict[str, Clip], name: str, file: Path) -> Clip | str:
         return f"{file}: {error}"
 
 
-def _cut(row: PackRow, clip: Clip) -> RowResult:
+def _cut(row: PackRow, clip: Clip) -> UsableRow | RefusedRow:
+    if row.start_s is not None and row.start_s >= clip.duration_s:
+        return _refused(row, f"{row.file}: it starts at {row.start_s:g} s, the file ends at {clip.duration_s:.2f} s")
     part = clip.trimmed(row.start_s, row.end_s)
     if part.frame_count < MIN_FRAMES:
-        return RowResult(row, None, f"{row.file}: only {part.frame_count} frames; at least {MIN_FRAMES} are needed")
-    return RowResult(row, part)
+        return _refused(row, f"{row.file}: only {part.frame_count} frames; at least {MIN_FRAMES} are needed")
+    return UsableRow(row, part)

@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -187,11 +188,11 @@ def load_tokenizer(folder: Path) -> Tokenizer:
         BundleError: files missing or damaged.
     """
     try:
-        raw = json.loads((folder / "tokenizer.json").read_text())
-        config = TokenizerConfig(**{k: tuple(v) if isinstance(v, list) else v for k, v in raw.items()})
-        model = Tokenizer(config)
-        state = {k: v.float() if v.is_floating_point() else v for k, v in load_file(folder / "tokenizer.safetensors").items()}
-        model.load_state_dict(state)
+        raw: dict[str, Any] = json.loads((folder / "tokenizer.json").read_text())
+        fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in raw.items()}
+        model = Tokenizer(TokenizerConfig(**fields))
+        stored = load_file(folder / "tokenizer.safetensors")
+        model.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in stored.items()})
     except (OSError, ValueError, TypeError, RuntimeError, KeyError) as error:
         raise BundleError(f"no usable tokenizer in {folder}: {error}") from error
     return model.eval()
