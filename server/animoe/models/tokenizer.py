@@ -1,8 +1,10 @@
 """Causal, streaming VQ-VAE: 4 frames = 1 token (7.5 tokens/s).
 
-Four frames are patched into one vector, every convolution runs at token rate and looks back only, and the decoder
-emits the four frames of a token at once. Each convolution keeps the few inputs it still needs as explicit state, so
-decoding in chunks of any size equals decoding the whole (T2M-GPT made causal; see also MotionStreamer's causal TAE).
+A token is three root codes (`motion.root_codes`, no network) and the codes of a learnt, quantised pose. Four frames are
+patched into one vector, every convolution runs at token rate and looks back only. The decoder emits two control points
+of a cubic B-spline per token, not frames: joints then move with continuous acceleration, and quantisation noise cannot
+show as trembling. Everything that a later token needs is explicit state, so decoding in chunks of any size equals
+decoding the whole (T2M-GPT made causal; see also MotionStreamer's causal TAE).
 """
 
 from __future__ import annotations
@@ -16,20 +18,30 @@ from torch.nn import functional as F
 
 from animoe.models.quantiser import EmaCodebook, FiniteScalarQuantiser, Quantiser
 from animoe.motion.features import FEATURE_COUNT, POSITION_COUNT
+from animoe.motion.root_codes import FRAMES_PER_TOKEN, ROOT_GROUPS, ROOT_LEVELS, root_table
 
-FRAMES_PER_TOKEN = 4
 INPUT_COUNT = FEATURE_COUNT + POSITION_COUNT
+ROOT_COUNT = 3
+"""Leading features that the root codes carry: yaw rate and planar velocity."""
+POSE_COUNT = FEATURE_COUNT - ROOT_COUNT
+POINTS_PER_TOKEN = 2
+_KEPT_POINTS = 3
+_STATE_ROWS = _KEPT_POINTS + 1
+# Cubic B-spline, knots two frames apart: weights of points 2n-3 .. 2n+1 on the four frames of token n.
+_SPLINE = torch.tensor(
+    [[1, 23, 23, 1, 0], [0, 8, 32, 8, 0], [0, 1, 23, 23, 1], [0, 0, 8, 32, 8]], dtype=torch.float32
+) / 48
 
 
 @dataclass(frozen=True)
 class TokenizerConfig:
     """Shape of the tokenizer.
 
-    quantiser: "fsq" (levels, groups) or "vq" (codebook_size, code_dim, groups).
+    quantiser: "fsq" (levels) or "vq" (codebook_size, code_dim). pose_groups: pose codes per token.
     """
 
     quantiser: Literal["fsq", "vq"] = "fsq"
-    groups: int = 6
+    pose_groups: int = 8
     levels: tuple[int, ...] = (4, 4, 4, 4)
     codebook_size: int = 512
     code_dim: int = 16
@@ -40,8 +52,15 @@ class TokenizerConfig:
     def __post_init__(self) -> None:
         if self.quantiser not in ("fsq", "vq"):
             raise ValueError(f"quantiser must be 'fsq' or 'vq', got {self.quantiser!r}")
-        if self.groups < 1 or self.width < 8:
-            raise ValueError(f"groups must be >= 1 and width >= 8, got {self.groups} and {self.width}")
+        if self.pose_groups < 1 or self.width < POSE_COUNT:
+            raise ValueError(
+                f"pose_groups must be >= 1 and width >= {POSE_COUNT}, got {self.pose_groups} and {self.width}"
+            )
+
+    @property
+    def groups(self) -> int:
+        """Codes per token: root and pose."""
+        return ROOT_GROUPS + self.pose_groups
 
 
 class CausalConv(nn.Module):
@@ -97,27 +116,66 @@ class CausalStack(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Quantised latents -> frames, carrying its state explicitly."""
+    """Quantised latents and root codes -> frames, carrying its state explicitly.
+
+    State (B, rows, W): the convolutions' history, three rows with the last control points, one row with the root
+    velocity at the end of the last token and a flag that a stream has started. All zero = before the first token.
+    """
 
     mean: Tensor
     std: Tensor
+    spline: Tensor
+    velocities: Tensor
 
     def __init__(self, config: TokenizerConfig, latent_dim: int) -> None:
         super().__init__()
         self.lift = nn.Linear(latent_dim, config.width)
         self.stack = CausalStack(config.width, config.decoder_dilations)
         self.norm = nn.LayerNorm(config.width)
-        self.out = nn.Linear(config.width, FRAMES_PER_TOKEN * FEATURE_COUNT)
+        self.out = nn.Linear(config.width, POINTS_PER_TOKEN * POSE_COUNT)
+        self.opening = nn.Linear(config.width, _KEPT_POINTS * POSE_COUNT)
         self.register_buffer("mean", torch.zeros(FEATURE_COUNT))
         self.register_buffer("std", torch.ones(FEATURE_COUNT))
+        self.register_buffer("spline", _SPLINE.clone(), persistent=False)
+        self.register_buffer("velocities", torch.from_numpy(root_table()), persistent=False)
 
-    def forward(self, latent: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, N, latent), (B, history, W) -> features (B, 4N, 140), next state."""
-        h, state = self.stack(self.lift(latent), state)
+    def initial_state(self, batch: int) -> Tensor:
+        """State before the first token, (B, rows, W) zeros."""
+        return torch.zeros(batch, sum(self.stack.histories) + _STATE_ROWS, self.stack.width)
+
+    def pose(self, latent: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, N, latent), state -> pose features (B, 4N, 137) and the new rows of history and control points."""
+        history, kept, flags = state.split([sum(self.stack.histories), _KEPT_POINTS, 1], dim=1)
+        h, history = self.stack(self.lift(latent), history)
         with torch.autocast(h.device.type, enabled=False):  # half precision here would show as trembling joints
-            frames = self.out(self.norm(h.float()))
-        frames = frames.unflatten(-1, (FRAMES_PER_TOKEN, FEATURE_COUNT)).flatten(1, 2)
-        return frames * self.std + self.mean, state
+            h = self.norm(h.float())
+            points = self.out(h).unflatten(-1, (POINTS_PER_TOKEN, POSE_COUNT)).flatten(1, 2)
+            opening = self.opening(h[:, 0]).unflatten(-1, (_KEPT_POINTS, POSE_COUNT))
+            before = torch.where(flags[:, :, 3:4] > 0, kept[..., :POSE_COUNT].float(), opening)
+            points = torch.cat([before, points], dim=1)
+            count = points.shape[1] - _KEPT_POINTS
+            windows = torch.stack([points[:, k : k + count : POINTS_PER_TOKEN] for k in range(5)], dim=2)
+            frames = torch.einsum("fk,bnkc->bnfc", self.spline, windows).flatten(1, 2)
+            frames = frames * self.std[ROOT_COUNT:] + self.mean[ROOT_COUNT:]
+        kept = F.pad(points[:, count:], (0, self.stack.width - POSE_COUNT))
+        return frames, torch.cat([history.float(), kept], dim=1)
+
+    def root(self, codes: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """Root codes (B, N, 3), state -> root features (B, 4N, 3) and the new last row."""
+        ends = torch.stack([self.velocities[g][codes[..., g]] for g in range(ROOT_GROUPS)], dim=-1)
+        last = state[:, -1:, :ROOT_GROUPS]
+        before = torch.where(state[:, -1:, 3:4] > 0, last, ends[:, :1])
+        starts = torch.cat([before, ends[:, :-1]], dim=1)
+        share = torch.arange(1, FRAMES_PER_TOKEN + 1, device=codes.device) / FRAMES_PER_TOKEN
+        frames = starts[:, :, None] + (ends - starts)[:, :, None] * share[:, None]
+        row = torch.cat([ends[:, -1:], torch.ones_like(ends[:, -1:, :1])], dim=-1)
+        return frames.flatten(1, 2), F.pad(row, (0, self.stack.width - ROOT_GROUPS - 1))
+
+    def forward(self, latent: Tensor, root_codes: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, N, latent), (B, N, 3), state -> features (B, 4N, 140), next state."""
+        pose, rows = self.pose(latent, state)
+        root, row = self.root(root_codes, state)
+        return torch.cat([root, pose], dim=-1), torch.cat([rows, row], dim=1)
 
 
 class Tokenizer(nn.Module):
@@ -131,9 +189,9 @@ class Tokenizer(nn.Module):
         self.config = config
         quantiser: nn.Module
         if config.quantiser == "fsq":
-            quantiser = FiniteScalarQuantiser(config.levels, config.groups)
+            quantiser = FiniteScalarQuantiser(config.levels, config.pose_groups)
         else:
-            quantiser = EmaCodebook(config.codebook_size, config.code_dim, config.groups)
+            quantiser = EmaCodebook(config.codebook_size, config.code_dim, config.pose_groups)
         self.quantiser: Quantiser = quantiser  # type: ignore[assignment]
         self.lift = nn.Linear(FRAMES_PER_TOKEN * INPUT_COUNT, config.width)
         self.encoder = CausalStack(config.width, config.encoder_dilations)
@@ -150,8 +208,16 @@ class Tokenizer(nn.Module):
         self.decoder.mean.copy_(mean[:FEATURE_COUNT])
         self.decoder.std.copy_(std[:FEATURE_COUNT])
 
+    @property
+    def codebook_size(self) -> int:
+        """Every code, of the root or of the pose, is below this."""
+        return max(self.quantiser.codebook_size, ROOT_LEVELS)
+
     def encode(self, inputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(B, 4N, 203) features and heading positions -> latent (B, N, D), codes (B, N, G), auxiliary loss."""
+        """(B, 4N, 203) features and heading positions -> latent (B, N, D), pose codes (B, N, G - 3), auxiliary loss.
+
+        The root codes come from `motion.root_codes.encode_root`.
+        """
         x = ((inputs - self.input_mean) / self.input_std).unflatten(1, (-1, FRAMES_PER_TOKEN)).flatten(2)
         h = self.lift(x)
         h, _ = self.encoder(h, self.encoder.initial_state(len(inputs)).to(h))
@@ -161,13 +227,13 @@ class Tokenizer(nn.Module):
     def decode(self, codes: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Codes (B, N, G) -> features (B, 4N, 140) and the state to continue with; None starts a stream."""
         if state is None:
-            state = self.decoder.stack.initial_state(len(codes)).to(self.decoder.lift.weight)
-        result: tuple[Tensor, Tensor] = self.decoder(self.quantiser.lookup(codes), state)
+            state = self.decoder.initial_state(len(codes)).to(self.decoder.lift.weight)
+        root_codes, pose_codes = codes.split([ROOT_GROUPS, self.config.pose_groups], dim=-1)
+        result: tuple[Tensor, Tensor] = self.decoder(self.quantiser.lookup(pose_codes), root_codes, state)
         return result
 
     def forward(self, inputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Inputs (B, 4N, 203) -> reconstruction (B, 4N, 140), codes (B, N, G), auxiliary loss."""
+        """Inputs (B, 4N, 203) -> reconstruction (B, 4N, 140) with the true root, pose codes, auxiliary loss."""
         latent, codes, loss = self.encode(inputs)
-        state = self.decoder.stack.initial_state(len(inputs)).to(latent)
-        frames, _ = self.decoder(latent, state)
-        return frames, codes, loss
+        pose, _ = self.decoder.pose(latent, self.decoder.initial_state(len(inputs)).to(latent))
+        return torch.cat([inputs[..., :ROOT_COUNT], pose], dim=-1), codes, loss
