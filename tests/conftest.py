@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import csv
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from animoe.client import Client
 from animoe.engine import Engine
+from animoe.formats import write_clip
+from animoe.motion.clip import Clip
+from animoe.rig import CANONICAL_JOINTS, canonical_skeleton
+from animoe.rig.rotations import IDENTITY, from_axis_angle
 from animoe.serving.server import AnimationServer, ServerConfig
 
 
@@ -87,3 +94,109 @@ def target(engine: Engine) -> Iterator[str]:
 def client(target: str) -> Iterator[Client]:
     with Client(target) as connection:
         yield connection
+
+
+def tiny_clip(action: str, *, tempo: float = 1.0, frames: int = 64) -> Clip:
+    """Two seconds on the canonical skeleton: "walk" goes forward with swinging limbs, "wave" stands and waves."""
+    time = np.arange(frames) / 30 * tempo
+    rotations = np.tile(IDENTITY, (frames, 22, 1))
+
+    def turn(joint: str, axis: Sequence[float], angle: np.ndarray) -> None:
+        rotations[:, CANONICAL_JOINTS.index(joint)] = from_axis_angle(np.array(axis), angle)
+
+    swing = np.sin(2 * np.pi * time)
+    arms = ((0.0, 0.0, -1.2), (0.0, 0.0, 1.2))
+    for side, sign, (_, _, down) in zip(("left", "right"), (1.0, -1.0), arms, strict=True):
+        turn(f"{side}_shoulder", (0, 0, 1), np.full(frames, down))
+        if action == "walk":
+            turn(f"{side}_hip", (1, 0, 0), -0.4 * sign * swing)
+            turn(f"{side}_knee", (1, 0, 0), 0.3 + 0.2 * sign * swing)
+    if action == "wave":
+        turn("right_shoulder", (0, 0, 1), -1.0 + 0.3 * swing)
+    root = np.tile(canonical_skeleton().rest_translations[0], (frames, 1))
+    root[:, 2] += 1.2 * time * (action == "walk")
+    return Clip.from_root(canonical_skeleton(), 30.0, rotations, root, action)
+
+
+def write_pack(folder: Path, rows: Sequence[dict[str, str]]) -> Path:
+    """Writes pack.csv; columns that a row leaves out are empty."""
+    folder.mkdir(parents=True, exist_ok=True)
+    columns = ("file", "clip", "start", "end", "text", "emotion", "style", "content", "split")
+    with (folder / "pack.csv").open("w", newline="", encoding="utf-8") as stream:
+        table = csv.DictWriter(stream, columns, restval="")
+        table.writeheader()
+        table.writerows(rows)
+    return folder
+
+
+def write_tiny_pack(folder: Path) -> Path:
+    """Twelve BVH files: walking and waving at three tempos (neutral, happy, sad), for training, validation and test."""
+    folder.mkdir(parents=True)
+    rows = []
+    texts = {"walk": "a person walks forward|someone walks", "wave": "a person waves the right hand|someone waves"}
+    for action, text in texts.items():
+        takes = [("neutral", 1.0, "train"), ("happy", 1.3, "train"), ("sad", 0.7, "train")]
+        takes += [("neutral", 1.05, "val"), ("neutral", 0.95, "test"), ("happy", 1.25, "test")]
+        for index, (emotion, tempo, split) in enumerate(takes):
+            name = f"{action}_{index}.bvh"
+            write_clip(folder / name, tiny_clip(action, tempo=tempo))
+            labels = {"text": text, "emotion": emotion, "style": "normal", "content": action, "split": split}
+            rows.append({"file": name, **labels})
+    return write_pack(folder, rows)
+
+
+def write_tiny_encoder(folder: Path) -> Path:
+    """A randomly initialised BERT of one layer with a word-piece tokenizer, as Hugging Face files."""
+    import torch
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+    from transformers import BertConfig, BertModel
+
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *"a person someone walks waves forward the right left hand".split()]
+    torch.manual_seed(0)
+    shape = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64}
+    BertModel(BertConfig(vocab_size=len(words), **shape)).save_pretrained(folder)
+    tokenizer = Tokenizer(models.WordPiece({word: i for i, word in enumerate(words)}, unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer()
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    marks = [("[CLS]", 2), ("[SEP]", 3)]
+    tokenizer.post_processor = processors.TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=marks)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    return folder
+
+
+@dataclass(frozen=True)
+class TinyRun:
+    """The whole way at toy size: a pack, a few training steps, a bundle. Folders of each."""
+
+    pack: Path
+    cache: Path
+    encoder: Path
+    tokenizer: Path
+    base: Path
+    bundle: Path
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> TinyRun:
+    from animoe.engine.prompt_encoder import PromptEncoder
+    from animoe.models.motion_lm import OWN_LLAMA, MotionLMConfig
+    from animoe.models.tokenizer import TokenizerConfig
+    from animoe_trainer.base import BaseConfig, train_base
+    from animoe_trainer.corpus import load_corpus
+    from animoe_trainer.loop import LoopConfig
+    from animoe_trainer.make_bundle import make_bundle
+    from animoe_trainer.prompt_source import export_prompt_encoder
+    from animoe_trainer.tokenizer import train_tokenizer
+
+    root = tmp_path_factory.mktemp("tiny")
+    run = TinyRun(*(root / name for name in ("pack", "cache", "encoder", "tokenizer", "base", "bundle")))
+    corpus = load_corpus([write_tiny_pack(run.pack)], run.cache)
+    shape = TokenizerConfig(pose_groups=2, width=144, encoder_dilations=(1,), decoder_dilations=(1, 2))
+    loop = LoopConfig(steps=12, learning_rate=2e-3, warmup=2, ema=0.5)
+    tokenizer = train_tokenizer(corpus, run.tokenizer, shape, loop, frames_per_batch=256)
+    export_prompt_encoder(str(write_tiny_encoder(run.encoder)), run.base)
+    llama = OWN_LLAMA | {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_key_value_heads": 2}
+    lm = MotionLMConfig(shape.groups, tokenizer.codebook_size, sentence_dim=32, backbone=llama)
+    train_base(corpus, tokenizer, PromptEncoder(run.base), run.base, lm, loop, BaseConfig(batch=8))
+    make_bundle(run.tokenizer, run.base, run.bundle, "tiny")
+    return run

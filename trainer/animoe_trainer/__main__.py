@@ -142,7 +142,7 @@ def _base(options: argparse.Namespace) -> int:
     if not (options.out / "prompt_encoder.onnx").is_file():
         export_prompt_encoder(find_source(options.prompt_encoder), options.out)
     backbone: dict[str, Any] = {"backbone": options.backbone} if options.backbone else {}
-    config = MotionLMConfig(tokenizer.config.groups, tokenizer.quantiser.codebook_size, **backbone)
+    config = MotionLMConfig(tokenizer.config.groups, tokenizer.codebook_size, **backbone)
     train_base(
         corpus,
         tokenizer,

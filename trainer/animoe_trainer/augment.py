@@ -18,7 +18,7 @@ TURN_SHARE, TURN_JOINT_SHARE, SWAP_SHARE = 0.4, 0.3, 0.2
 TURN_RAD, LEG_TURN_RAD = 0.25, 0.05
 _NAMES = CANONICAL_JOINTS[1:]
 _LEGS = torch.tensor([n.split("_")[-1] in ("hip", "knee", "ankle", "foot") for n in _NAMES])
-_UPPER = torch.tensor([n in ("neck", "head") or n.split("_")[-1] in ("collar", "shoulder", "elbow", "wrist") for n in _NAMES])
+_UPPER = torch.tensor([n.split("_")[-1] in ("neck", "head", "collar", "shoulder", "elbow", "wrist") for n in _NAMES])
 
 
 def augment(inputs: Tensor, generator: torch.Generator) -> Tensor:

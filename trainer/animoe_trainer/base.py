@@ -21,23 +21,15 @@ from tqdm import tqdm
 
 from animoe.engine.prompt_encoder import PromptEncoder
 from animoe.errors import BundleError, InvalidRequest
-from animoe.models.motion_lm import (
-    LEFT_OPEN,
-    MAX_LEFT,
-    PROMPT_SLOTS,
-    SLOT_BEGIN,
-    SLOT_RESUME,
-    SLOT_TOKEN,
-    LMInputs,
-    MotionLM,
-    MotionLMConfig,
-)
-from animoe.models.tokenizer import FRAMES_PER_TOKEN, Tokenizer
+from animoe.models.motion_lm import LMInputs, MotionLM, MotionLMConfig
+from animoe.models.sequence import LEFT_OPEN, MAX_LEFT, PROMPT_SLOTS, SLOT_BEGIN, SLOT_RESUME, SLOT_TOKEN
+from animoe.models.tokenizer import Tokenizer
 from animoe.motion.emotion import EmotionKey
+from animoe.motion.root_codes import FRAMES_PER_TOKEN
 from animoe.rig.rotations import Array
 from animoe_trainer.corpus import Corpus, Item
 from animoe_trainer.loop import LoopConfig, Losses, run_loop
-from animoe_trainer.tokenizer import whole_tokens
+from animoe_trainer.tokenizer import tokenise
 
 MIN_TOKENS = 2
 Batch = tuple[LMInputs, torch.Tensor, torch.Tensor]
@@ -76,11 +68,7 @@ class TokenCorpus:
 
 def _encode(tokenizer: Tokenizer, frames: Array) -> list[Array]:
     """Codes (N, G) int64 of one clip, started at frame 0, 1, 2 and 3."""
-    with torch.no_grad():
-        return [
-            tokenizer.encode(torch.from_numpy(whole_tokens(frames[offset:]))[None])[1][0].numpy()
-            for offset in range(FRAMES_PER_TOKEN)
-        ]
+    return [tokenise(tokenizer, frames[offset:]) for offset in range(FRAMES_PER_TOKEN)]
 
 
 def _plain_texts(items: Sequence[Item]) -> dict[tuple[str, bool], list[str]]:

@@ -8,13 +8,14 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import torch
 
-from animoe.models.tokenizer import FRAMES_PER_TOKEN, Tokenizer
+from animoe.models.tokenizer import Tokenizer
 from animoe.motion.clip import Clip
 from animoe.motion.features import FEATURE_COUNT, RootState, features_to_clip
+from animoe.motion.root_codes import FRAMES_PER_TOKEN, ROOT_GROUPS
 from animoe.rig.canonical import FRAME_RATE_HZ
 from animoe.rig.rotations import Array, angle, inverse, multiply
 from animoe_trainer.corpus import Corpus, Item
-from animoe_trainer.tokenizer import whole_tokens
+from animoe_trainer.tokenizer import tokenise
 
 
 @dataclass(frozen=True)
@@ -36,10 +37,10 @@ class RowFigures:
 
 def reconstruct(model: Tokenizer, inputs: Array) -> tuple[Array, Array]:
     """(T, 203) inputs -> decoded features (T', 140) and codes (T'/4, G), T' = T cut to whole tokens."""
+    codes = tokenise(model, inputs)
     with torch.no_grad():
-        _, codes, _ = model.encode(torch.from_numpy(whole_tokens(inputs))[None])
-        features, _ = model.decode(codes)
-    return features[0].numpy(), codes[0].numpy()
+        features, _ = model.decode(torch.from_numpy(codes)[None])
+    return features[0].numpy(), codes
 
 
 def row_figures(model: Tokenizer, inputs: Array) -> tuple[RowFigures, Array]:
@@ -78,7 +79,7 @@ def mean_jerk(clip: Clip) -> float:
 def evaluate_tokenizer(model: Tokenizer, corpus: Corpus, split: str = "test") -> dict[str, object]:
     """Per pack and over all packs: `mpjpe_mm`, `rotation_deg`, `root_drift` (share of the path), `jerk_ratio`, rows.
 
-    `code_usage` is the share of each group's codes that the tokenizer uses on the whole corpus, mean over groups.
+    `code_usage` is the share of each pose group's codes used on train and test rows, mean over groups.
     The overall `mpjpe_mm` is the mean over packs, so that a large pack does not hide a small one.
     """
     model.eval()
@@ -113,8 +114,8 @@ def _mean(figures: Sequence[RowFigures]) -> dict[str, float]:
 
 
 def code_usage(model: Tokenizer, corpus: Corpus, items: Sequence[Item]) -> float:
-    """Share of the codes that occur, mean over groups."""
-    found = [reconstruct(model, corpus.frames(item))[1] for item in items if item.count >= FRAMES_PER_TOKEN]
+    """Share of the learnt pose codes that occur, mean over groups (root codes are a fixed scale)."""
+    found = [tokenise(model, corpus.frames(item))[:, ROOT_GROUPS:] for item in items if item.count >= FRAMES_PER_TOKEN]
     if not found:
         return 0.0
     merged = np.concatenate(found)

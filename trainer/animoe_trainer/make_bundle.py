@@ -22,10 +22,12 @@ from animoe.bundle.manifest import MANIFEST, REQUIRED_FILES, Manifest, file_dige
 from animoe.engine.runtime import Runtime, StepInputs
 from animoe.errors import BundleError, InvalidRequest
 from animoe.models.decode_step import DecodeStep
-from animoe.models.motion_lm import PROMPT_SLOTS, SLOT_BEGIN, SLOT_TOKEN, LMInputs, MotionLM
+from animoe.models.motion_lm import LMInputs, MotionLM
 from animoe.models.quantiser import EmaCodebook
-from animoe.models.tokenizer import FRAMES_PER_TOKEN, Tokenizer
+from animoe.models.sequence import PROMPT_SLOTS, SLOT_BEGIN, SLOT_TOKEN
+from animoe.models.tokenizer import Tokenizer
 from animoe.motion.emotion import EMOTIONS
+from animoe.motion.root_codes import FRAMES_PER_TOKEN
 from animoe.rig.rotations import Array
 from animoe_trainer.base import load_motion_lm, save_motion_lm
 from animoe_trainer.tokenizer import load_tokenizer, save_tokenizer
@@ -90,7 +92,7 @@ def verify_bundle(folder: Path) -> None:
     if found != (lm.config.sentence_dim,):
         raise BundleError(f"the prompt encoder gives vectors {found}, the generator needs ({lm.config.sentence_dim},)")
     rng = np.random.default_rng(0)
-    codes = rng.integers(tokenizer.quantiser.codebook_size, size=(12, tokenizer.config.groups))
+    codes = rng.integers(tokenizer.codebook_size, size=(12, tokenizer.config.groups))
     with torch.no_grad():
         _verify_decoder(runtime, tokenizer, codes)
         _verify_step(runtime, lm, codes, rng)
@@ -145,7 +147,7 @@ def _check_destination(out: Path) -> None:
 
 
 def _check_pair(tokenizer: Tokenizer, lm: MotionLM, tokenizer_dir: Path, base_dir: Path) -> None:
-    shape = (tokenizer.config.groups, tokenizer.quantiser.codebook_size)
+    shape = (tokenizer.config.groups, tokenizer.codebook_size)
     if shape != (lm.config.groups, lm.config.codebook_size):
         raise BundleError(
             f"the generator in {base_dir} was trained for {lm.config.groups} x {lm.config.codebook_size} codes, the "
@@ -177,12 +179,12 @@ def _smallest(tensor: Tensor) -> Tensor:
 
 
 def _manifest(folder: Path, name: str, tokenizer: Tokenizer, lm: MotionLM) -> Manifest:
-    step, stack = DecodeStep(lm), tokenizer.decoder.stack
+    step, state = DecodeStep(lm), tokenizer.decoder.initial_state(1)
     return Manifest(
         name=name,
         groups=tokenizer.config.groups,
-        codebook_size=tokenizer.quantiser.codebook_size,
-        decoder_state=(sum(stack.histories), stack.width),
+        codebook_size=tokenizer.codebook_size,
+        decoder_state=(state.shape[1], state.shape[2]),
         cache=(step.layers, step.kv_heads, step.head_dim),
         files={file: file_digest(folder / file) for file in REQUIRED_FILES},
     )

@@ -16,9 +16,10 @@ from torch.nn import functional as F
 
 from animoe.errors import BundleError
 from animoe.models import kinematics
-from animoe.models.tokenizer import FRAMES_PER_TOKEN, Tokenizer, TokenizerConfig
+from animoe.models.tokenizer import Tokenizer, TokenizerConfig
 from animoe.motion import features as layout
 from animoe.motion.contacts import CONTACT_INDICES
+from animoe.motion.root_codes import FRAMES_PER_TOKEN, encode_root
 from animoe.rig.canonical import FRAME_RATE_HZ
 from animoe.rig.rotations import Array
 from animoe_trainer.augment import augment
@@ -157,6 +158,14 @@ def quick_check(model: Tokenizer, corpus: Corpus, items: Sequence[Item], device:
     merged = torch.cat(codes)
     usage = np.mean([len(column.unique()) / model.quantiser.codebook_size for column in merged.T])
     return {"mpjpe_mm": float(np.mean(errors)), "usage": float(usage)} if errors else {}
+
+
+def tokenise(model: Tokenizer, inputs: Array) -> Array:
+    """(T, 203) inputs of one motion -> its codes (T // 4, G) int64, root first."""
+    cut = whole_tokens(inputs)
+    with torch.no_grad():
+        pose = model.encode(torch.from_numpy(cut)[None])[1][0].numpy()
+    return np.concatenate([encode_root(cut), pose], axis=-1)
 
 
 def whole_tokens(inputs: Array) -> Array:

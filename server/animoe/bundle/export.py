@@ -22,7 +22,8 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
 from animoe.models.decode_step import INPUT_NAMES, OUTPUT_NAMES, DecodeStep
-from animoe.models.motion_lm import SLOT_TOKEN, MotionLM
+from animoe.models.motion_lm import MotionLM
+from animoe.models.sequence import SLOT_TOKEN
 from animoe.models.tokenizer import Tokenizer
 from animoe.motion.emotion import EMOTIONS
 
@@ -43,7 +44,7 @@ class _StreamingDecoder(nn.Module):
 def export_decoder(tokenizer: Tokenizer, path: Path) -> None:
     """Writes the streaming decoder: inputs `codes`, `state`; outputs `features`, `next_state`."""
     codes = torch.zeros(2, 3, tokenizer.config.groups, dtype=torch.long)
-    state = tokenizer.decoder.stack.initial_state(2)
+    state = tokenizer.decoder.initial_state(2)
     batch, tokens = torch.export.Dim("batch"), torch.export.Dim("tokens")
     model = _export(
         _StreamingDecoder(tokenizer.eval()),

@@ -41,7 +41,7 @@ class Manifest:
 
     Attributes:
         groups, codebook_size: codes per token and size of each vocabulary.
-        decoder_state: (history, width) of the decoder's state. cache: (layers, heads, head_dim) of the generator's.
+        decoder_state: (rows, width) of the decoder's state. cache: (layers, heads, head_dim) of the generator's.
         files: name -> sha256.
     """
 
@@ -80,12 +80,12 @@ def read_manifest(folder: Path) -> Manifest:
     try:
         raw: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise BundleError(f"{folder} is not a bundle: it has no {MANIFEST}; `make bundle PACKS=DIR` makes one") from error
+        raise BundleError(f"{folder} is no bundle: it has no {MANIFEST}; `make bundle PACKS=DIR` makes one") from error
     except ValueError as error:
         raise BundleError(f"{path} is not valid JSON: {error}") from error
     if not isinstance(raw, dict) or raw.get("format_version") != FORMAT_VERSION:
         found = raw.get("format_version") if isinstance(raw, dict) else None
-        raise BundleError(f"{path}: format version {found}, this AniMoE reads {FORMAT_VERSION}; export the bundle again")
+        raise BundleError(f"{path}: format version {found}, this AniMoE reads {FORMAT_VERSION}; export it again")
     try:
         manifest = Manifest(**raw | {key: tuple(raw[key]) for key in ("decoder_state", "cache")})
     except (TypeError, KeyError) as error:

@@ -11,19 +11,14 @@ import numpy as np
 
 from animoe.engine.requests import Sampling
 from animoe.engine.runtime import Runtime, StepInputs
+from animoe.models.sequence import LEFT_OPEN, MAX_LEFT, PROMPT_SLOTS, SLOT_BEGIN, SLOT_RESUME, SLOT_TOKEN
 from animoe.motion.emotion import EMOTIONS, EmotionCurve
 from animoe.motion.features import RootState, features_to_pose
 from animoe.motion.pose_block import PoseBlock
+from animoe.motion.root_codes import FRAMES_PER_TOKEN
 from animoe.rig.canonical import FRAME_RATE_HZ
 from animoe.rig.rotations import Array
 
-# The generator's slot numbers and limits; `tests/engine` holds them equal to `models.motion_lm` (torch stays out here).
-PROMPT_SLOTS = 4
-SLOT_BEGIN, SLOT_RESUME, SLOT_TOKEN = PROMPT_SLOTS, PROMPT_SLOTS + 1, PROMPT_SLOTS + 2
-MAX_LEFT = 96
-LEFT_OPEN = MAX_LEFT + 1
-
-FRAMES_PER_TOKEN = 4
 WINDOW_TOKENS = 40
 KEPT_TOKENS = 12
 """Tokens carried over when the window is full (1.6 s)."""

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from animoe.bundle.manifest import default_bundle
-from animoe.engine.character import FRAMES_PER_TOKEN, Character
+from animoe.engine.character import Character
 from animoe.engine.requests import ClipRequest, SessionRequest, check_prompt
 from animoe.engine.runtime import Runtime
 from animoe.motion.emotion import EMOTIONS, EmotionCurve
 from animoe.motion.pose_block import PoseBlock
+from animoe.motion.root_codes import FRAMES_PER_TOKEN
 from animoe.rig.canonical import FRAME_RATE_HZ
 
 

@@ -70,7 +70,7 @@ class Runtime:
         return KeyValueCache(self.manifest.cache, capacity)
 
     def new_decoder_state(self) -> Array:
-        """(1, history, width) zeros: the state before a stream's first token."""
+        """(1, rows, width) zeros: the state before a stream's first token."""
         return np.zeros((1, *self.manifest.decoder_state), dtype=np.float32)
 
     def step(

@@ -20,15 +20,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from animoe.errors import NotFound
+from animoe.models.sequence import LEFT_OPEN, PROMPT_SLOTS, SLOT_TOKEN
 from animoe.motion.emotion import EMOTIONS
-
-PROMPT_SLOTS = 4
-SLOT_BEGIN = PROMPT_SLOTS
-SLOT_RESUME = PROMPT_SLOTS + 1
-SLOT_TOKEN = PROMPT_SLOTS + 2
-MAX_LEFT = 96
-LEFT_OPEN = MAX_LEFT + 1
-"""Value of `left` for motion without a planned end."""
 
 OWN_LLAMA: dict[str, Any] = {
     "model_type": "llama",

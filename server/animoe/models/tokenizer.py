@@ -145,7 +145,7 @@ class Decoder(nn.Module):
 
     def pose(self, latent: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         """(B, N, latent), state -> pose features (B, 4N, 137) and the new rows of history and control points."""
-        history, kept, flags = state.split([sum(self.stack.histories), _KEPT_POINTS, 1], dim=1)
+        history, kept, flags = torch.split(state, [sum(self.stack.histories), _KEPT_POINTS, 1], dim=1)
         h, history = self.stack(self.lift(latent), history)
         with torch.autocast(h.device.type, enabled=False):  # half precision here would show as trembling joints
             h = self.norm(h.float())
@@ -162,7 +162,8 @@ class Decoder(nn.Module):
 
     def root(self, codes: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         """Root codes (B, N, 3), state -> root features (B, 4N, 3) and the new last row."""
-        ends = torch.stack([self.velocities[g][codes[..., g]] for g in range(ROOT_GROUPS)], dim=-1)
+        levels = codes.clamp(max=ROOT_LEVELS - 1)
+        ends = torch.stack([self.velocities[g][levels[..., g]] for g in range(ROOT_GROUPS)], dim=-1)
         last = state[:, -1:, :ROOT_GROUPS]
         before = torch.where(state[:, -1:, 3:4] > 0, last, ends[:, :1])
         starts = torch.cat([before, ends[:, :-1]], dim=1)
@@ -192,7 +193,7 @@ class Tokenizer(nn.Module):
             quantiser = FiniteScalarQuantiser(config.levels, config.pose_groups)
         else:
             quantiser = EmaCodebook(config.codebook_size, config.code_dim, config.pose_groups)
-        self.quantiser: Quantiser = quantiser  # type: ignore[assignment]
+        self.quantiser: Quantiser = quantiser
         self.lift = nn.Linear(FRAMES_PER_TOKEN * INPUT_COUNT, config.width)
         self.encoder = CausalStack(config.width, config.encoder_dilations)
         self.encoder_norm = nn.LayerNorm(config.width)
@@ -228,7 +229,7 @@ class Tokenizer(nn.Module):
         """Codes (B, N, G) -> features (B, 4N, 140) and the state to continue with; None starts a stream."""
         if state is None:
             state = self.decoder.initial_state(len(codes)).to(self.decoder.lift.weight)
-        root_codes, pose_codes = codes.split([ROOT_GROUPS, self.config.pose_groups], dim=-1)
+        root_codes, pose_codes = codes[..., :ROOT_GROUPS], codes[..., ROOT_GROUPS:]
         result: tuple[Tensor, Tensor] = self.decoder(self.quantiser.lookup(pose_codes), root_codes, state)
         return result
 

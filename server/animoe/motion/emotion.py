@@ -62,7 +62,7 @@ class EmotionCurve:
 
     def __post_init__(self) -> None:
         if not self.keys:
-            raise InvalidRequest("an emotion curve needs at least one key; leave the emotion out to infer it from the text")
+            raise InvalidRequest("an emotion curve needs at least one key; without a curve the text decides")
         times = [key.time_s for key in self.keys]
         if times != sorted(times):
             raise InvalidRequest("emotion keys must be sorted by time")

@@ -42,7 +42,8 @@ def multiply(a: Array, b: Array) -> Array:
 
 def inverse(q: Array) -> Array:
     """Inverse of unit quaternions (..., 4): negates x, y, z."""
-    return q * np.array([-1.0, -1.0, -1.0, 1.0], dtype=q.dtype)
+    conjugate: Array = q * np.array([-1.0, -1.0, -1.0, 1.0], dtype=q.dtype)
+    return conjugate
 
 
 def rotate(q: Array, v: Array) -> Array:
@@ -175,7 +176,8 @@ def slerp(a: Array, b: Array, t: ArrayLike) -> Array:
 
 def angle(q: Array) -> Array:
     """Rotation angle of unit quaternions (..., 4) in radians, in [0, pi]."""
-    return 2 * np.arctan2(np.linalg.norm(q[..., :3], axis=-1), np.abs(q[..., 3]))
+    radians: Array = 2 * np.arctan2(np.linalg.norm(q[..., :3], axis=-1), np.abs(q[..., 3]))
+    return radians
 
 
 def unroll(q: Array) -> Array:
