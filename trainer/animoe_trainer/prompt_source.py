@@ -77,7 +77,7 @@ def export_prompt_encoder(source: str, out: Path) -> None:
     Raises:
         NotFound: the source cannot be loaded (no such folder, or the hub is out of reach).
     """
-    from onnxruntime.quantization import QuantType, quantize_dynamic  # type: ignore[import-untyped]
+    from onnxruntime.quantization import QuantType, quantize_dynamic
     from transformers import AutoModel
 
     try:
