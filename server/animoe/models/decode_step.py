@@ -156,6 +156,7 @@ def sample_nucleus(logits: Tensor, uniform: Tensor, temperature: Tensor, top_p: 
     mass = kept.cumsum(-1)
     target = uniform[:, None] * mass[:, -1:]
     index = (mass <= target).long().sum(-1, keepdim=True).clamp(max=scaled.shape[-1] - 1)
+    index = torch.where(temperature[:, None] < MIN_TEMPERATURE, 0, index)
     return order.gather(-1, index)[:, 0]
 
 
