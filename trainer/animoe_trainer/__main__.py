@@ -40,7 +40,7 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("--json", action="store_true")
 
     tokenizer = _command(commands, "tokenizer", "train the motion tokenizer", _tokenizer)
-    _training_options(tokenizer, steps=6000, rate=2e-3)
+    _training_options(tokenizer, steps=3000, rate=2e-3)
     tokenizer.add_argument("--quantiser", choices=("fsq", "vq"), default="fsq")
     tokenizer.add_argument("--groups", type=int, help="codes per token")
     tokenizer.add_argument("--frames-per-batch", type=int, default=8192)

@@ -155,10 +155,13 @@ def _replace(model: onnx.ModelProto, replacements: dict[str, TensorProto], nodes
 
 
 def _halve(model: onnx.ModelProto) -> None:
-    """Stores large float constants in half precision."""
+    """Stores large float constants in half precision where it holds them exactly (weights; not the root's scale)."""
     replacements, nodes = {}, []
     for tensor in _large_floats(model):
-        half = numpy_helper.to_array(tensor).astype(np.float16)
+        exact = numpy_helper.to_array(tensor)
+        half = exact.astype(np.float16)
+        if not np.array_equal(half, exact):
+            continue
         replacements[tensor.name] = numpy_helper.from_array(half, f"{tensor.name}__half")
         nodes += _widen(tensor.name)
     _replace(model, replacements, nodes)
