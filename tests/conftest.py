@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+
+os.environ["OMP_NUM_THREADS"] = "1"  # before numpy and torch: on toy models more threads wait for each other
+
 import asyncio
 import csv
 import threading

@@ -75,7 +75,8 @@ class TestBackbones:
         if family == "gpt2":
             config = GPT2Config(n_embd=32, n_layer=2, n_head=2, n_positions=64, **small)
         else:
-            config = LlamaConfig(hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=2, **small)
+            shape = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2}
+            config = LlamaConfig(**shape, **small)
         AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path)
         model, inputs = make_lm(str(tmp_path)), sequence()
         optimiser = torch.optim.AdamW(model.parameters(), lr=1e-2)
@@ -102,7 +103,8 @@ class TestBackbones:
             DecodeStep(make_lm(gpt2))
 
     @pytest.mark.parametrize(
-        "field", [{"hidden_act": "gelu"}, {"rope_parameters": {"rope_type": "linear", "factor": 2.0, "rope_theta": 1e4}}]
+        "field",
+        [{"hidden_act": "gelu"}, {"rope_parameters": {"rope_type": "linear", "factor": 2.0, "rope_theta": 1e4}}],
     )
     def test_llamas_with_other_parts_are_not_exported(self, field: dict[str, Any]) -> None:
         with pytest.raises(InvalidRequest, match="choose another config"):

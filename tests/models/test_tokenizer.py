@@ -8,9 +8,9 @@ import torch
 
 from animoe.models import kinematics
 from animoe.models.tokenizer import INPUT_COUNT, POSE_COUNT, Tokenizer, TokenizerConfig
+from animoe.motion.clip import Clip
 from animoe.motion.features import clip_to_features, features_to_clip, heading_positions
 from animoe.rig import canonical_skeleton
-from animoe.motion.clip import Clip
 from animoe.rig.rotations import from_axis_angle, to_matrix
 
 ATOL = 1e-5  # float32 sums in another order

@@ -90,10 +90,23 @@ def read_manifest(folder: Path) -> Manifest:
         manifest = Manifest(**raw | {key: tuple(raw[key]) for key in ("decoder_state", "cache")})
     except (TypeError, KeyError) as error:
         raise BundleError(f"{path} is damaged: {error}") from error
+    if not _is_well_formed(manifest):
+        raise BundleError(f"{path} is damaged: a field has a value that cannot be; restore the bundle")
     missing = [name for name in REQUIRED_FILES if not (folder / name).is_file()]
     if missing:
         raise BundleError(f"bundle {folder} lacks {', '.join(missing)}; restore the folder or export it again")
     return manifest
+
+
+def _is_well_formed(manifest: Manifest) -> bool:
+    sizes = (manifest.groups, manifest.codebook_size, *manifest.decoder_state, *manifest.cache)
+    return (
+        isinstance(manifest.name, str)
+        and (len(manifest.decoder_state), len(manifest.cache)) == (2, 3)
+        and all(isinstance(size, int) and 0 < size < 2**20 for size in sizes)
+        and isinstance(manifest.files, dict)
+        and all(Path(name).name == name and isinstance(digest, str) for name, digest in manifest.files.items())
+    )
 
 
 def verify_files(folder: Path, manifest: Manifest) -> None:

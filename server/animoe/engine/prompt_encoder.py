@@ -10,6 +10,7 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from animoe.engine.onnx_session import open_session
+from animoe.errors import BundleError
 from animoe.rig.rotations import Array
 
 MAX_WORD_PIECES = 128
@@ -20,7 +21,7 @@ class PromptEncoder:
 
     def __init__(self, folder: Path, *, threads: int = 1) -> None:
         self._session = open_session(folder / "prompt_encoder.onnx", threads=threads)
-        self._tokenizer = Tokenizer.from_file(str(folder / "prompt_tokenizer.json"))
+        self._tokenizer = _open_tokenizer(folder / "prompt_tokenizer.json")
         self._tokenizer.enable_truncation(MAX_WORD_PIECES)
         self._tokenizer.no_padding()
         self._cached = lru_cache(maxsize=4096)(self._encode)
@@ -39,3 +40,10 @@ class PromptEncoder:
         vector: Array = np.asarray(self._session.run(["sentence"], feeds)[0])[0]
         vector.setflags(write=False)
         return vector
+
+
+def _open_tokenizer(path: Path) -> Tokenizer:
+    try:
+        return Tokenizer.from_file(str(path))
+    except Exception as error:  # tokenizers raises plain Exception
+        raise BundleError(f"cannot open {path}: {error}; restore the bundle") from error
