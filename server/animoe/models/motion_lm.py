@@ -82,15 +82,35 @@ class CodeHeads(nn.Module):
         self.groups, self.size = config.groups, config.codebook_size
         self.start = nn.ModuleList(nn.Linear(hidden, width) for _ in range(self.groups))
         self.previous = nn.ModuleList(nn.Embedding(self.size, width) for _ in range(self.groups - 1))
+        self.middle = nn.ModuleList(nn.Linear(width, width) for _ in range(self.groups))
         self.out = nn.ModuleList(nn.Linear(width, self.size) for _ in range(self.groups))
         self.dropout = nn.Dropout(config.dropout)
+        for table in self.previous:
+            nn.init.normal_(table.weight, std=0.3)
 
     def logits(self, hidden: Tensor, group: int, codes: Tensor) -> Tensor:
         """Logits (..., K) of one group; `codes` (..., >= group) are those already drawn."""
-        x = self.start[group](hidden)
+        return self._group_logits(self.start[group](hidden) + self._seen(codes, group), group)
+
+    def all_logits(self, hidden: Tensor, codes: Tensor) -> list[Tensor]:
+        """Logits (..., K) of every group, each given the true codes (..., G) before it."""
+        found, seen = [], torch.zeros_like(self.start[0](hidden))
+        for group in range(self.groups):
+            found.append(self._group_logits(self.start[group](hidden) + seen, group))
+            if group < self.groups - 1:
+                seen = seen + self.previous[group](codes[..., group])
+        return found
+
+    def _seen(self, codes: Tensor, group: int) -> Tensor | float:
+        total: Tensor | float = 0.0
         for earlier in range(group):
-            x = x + self.previous[earlier](codes[..., earlier])
-        result: Tensor = self.out[group](self.dropout(F.silu(x)))
+            total = total + self.previous[earlier](codes[..., earlier])
+        return total
+
+    def _group_logits(self, x: Tensor, group: int) -> Tensor:
+        x = F.silu(x)
+        x = x + F.silu(self.middle[group](x))
+        result: Tensor = self.out[group](self.dropout(x))
         return result
 
 
@@ -142,8 +162,8 @@ class MotionLM(nn.Module):
         """Mean cross entropy over groups of the codes (B, S, G) that follow positions where `mask` (B, S) is true."""
         hidden, wanted = self.hidden(inputs)[mask], targets[mask]
         losses = [
-            F.cross_entropy(self.heads.logits(hidden, g, wanted).float(), wanted[:, g], label_smoothing=0.02)
-            for g in range(self.config.groups)
+            F.cross_entropy(logits.float(), wanted[:, group], label_smoothing=0.02)
+            for group, logits in enumerate(self.heads.all_logits(hidden, wanted))
         ]
         return torch.stack(losses).mean()
 
