@@ -81,12 +81,13 @@ class CodeHeads(nn.Module):
         super().__init__()
         self.groups, self.size = config.groups, config.codebook_size
         self.start = nn.ModuleList(nn.Linear(hidden, width) for _ in range(self.groups))
-        self.previous = nn.ModuleList(nn.Embedding(self.size, width) for _ in range(self.groups - 1))
+        tables = [nn.Embedding(self.size, width) for _ in range(self.groups - 1)]
+        for table in tables:
+            nn.init.normal_(table.weight, std=0.3)
+        self.previous = nn.ModuleList(tables)
         self.middle = nn.ModuleList(nn.Linear(width, width) for _ in range(self.groups))
         self.out = nn.ModuleList(nn.Linear(width, self.size) for _ in range(self.groups))
         self.dropout = nn.Dropout(config.dropout)
-        for table in self.previous:
-            nn.init.normal_(table.weight, std=0.3)
 
     def logits(self, hidden: Tensor, group: int, codes: Tensor) -> Tensor:
         """Logits (..., K) of one group; `codes` (..., >= group) are those already drawn."""
