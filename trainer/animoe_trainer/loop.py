@@ -79,6 +79,7 @@ def run_loop(
         for group in (group for optimiser in optimisers for group in optimiser.param_groups):
             group["lr"] = learning_rate(step, config)
         model.train()
+        torch.manual_seed(config.seed * 2**32 + step)  # dropout: a resumed run draws what an uninterrupted one draws
         with torch.autocast(device_type, torch.bfloat16):
             losses = batch_losses(step)
         for optimiser in optimisers:
@@ -188,7 +189,8 @@ def _plot(history: list[dict[str, float]], path: Path, label: str) -> None:
         right.plot(*zip(*points, strict=True), label=key, marker=".")
     for axis, title in ((left, f"{label}: training loss"), (right, "validation")):
         axis.set(title=title, xlabel="step", yscale="log")
-        axis.legend(fontsize=7)
+        if axis.lines:
+            axis.legend(fontsize=7)
         axis.grid(alpha=0.3)
     figure.tight_layout()
     figure.savefig(path, dpi=90)

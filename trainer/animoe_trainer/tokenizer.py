@@ -146,7 +146,10 @@ def train_tokenizer(
 
 
 def quick_check(model: Tokenizer, corpus: Corpus, items: Sequence[Item], device: str) -> dict[str, float]:
-    """Held-out reconstruction error in millimetres and code usage, for the progress line."""
+    """Held-out reconstruction error in millimetres and code usage, for the progress line; empty without items."""
+    items = [item for item in items if item.count >= FRAMES_PER_TOKEN]
+    if not items:
+        return {}
     errors, codes = [], []
     for item in items:
         inputs = torch.from_numpy(whole_tokens(corpus.frames(item)))[None].to(device)
@@ -157,7 +160,7 @@ def quick_check(model: Tokenizer, corpus: Corpus, items: Sequence[Item], device:
         codes.append(used.reshape(-1, used.shape[-1]))
     merged = torch.cat(codes)
     usage = np.mean([len(column.unique()) / model.quantiser.codebook_size for column in merged.T])
-    return {"mpjpe_mm": float(np.mean(errors)), "usage": float(usage)} if errors else {}
+    return {"mpjpe_mm": float(np.mean(errors)), "usage": float(usage)}
 
 
 def tokenise(model: Tokenizer, inputs: Array) -> Array:

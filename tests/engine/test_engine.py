@@ -1,0 +1,214 @@
+"""Clips and live sessions on a real bundle."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from animoe.engine import ClipRequest, Engine, LiveSession, Sampling, SessionRequest
+from animoe.engine.character import KEPT_ON_PROMPT, KEPT_TOKENS, WINDOW_TOKENS, Character
+from animoe.engine.runtime import KeyValueCache, Runtime, StepInputs
+from animoe.errors import InvalidRequest
+from animoe.models.sequence import LEFT_OPEN, MAX_LEFT, PROMPT_SLOTS, SLOT_BEGIN, SLOT_RESUME, SLOT_TOKEN
+from animoe.motion.emotion import EMOTIONS, EmotionCurve, EmotionKey
+from animoe.motion.pose_block import PoseBlock
+from animoe.rig.rotations import Array
+
+TEXT = "a person walks forward"
+MAX_STEP_M = math.hypot(6.0, 8.0) / 30 + 1e-6  # limits of the root codes, m/s, in one frame
+PREFIX = [*range(PROMPT_SLOTS)]
+
+
+def joined(blocks: Iterable[PoseBlock]) -> Array:
+    """(T, 91) every number of the blocks, frame by frame."""
+    rows = [np.concatenate([b.local_rotations.reshape(len(b.contacts), -1), b.root_positions], axis=1) for b in blocks]
+    return np.concatenate(rows)
+
+
+def generate(engine: Engine, seconds: float = 1.0, *, text: str = TEXT, emotion: str = "neutral", seed: int = 3) -> Array:
+    return joined(engine.generate(ClipRequest(text, seconds, EmotionCurve.constant(emotion), Sampling(seed))))
+
+
+def take(session: LiveSession, count: int) -> Array:
+    return joined([session.next_block() for _ in range(count)])
+
+
+class TestClips:
+    @pytest.mark.parametrize(("seconds", "frames"), [(0.2, 6), (1.0, 30), (1.05, 32), (7.5, 225)])
+    def test_a_clip_has_the_length_that_was_asked_for(self, engine: Engine, seconds: float, frames: int) -> None:
+        blocks = list(engine.generate(ClipRequest(TEXT, seconds)))
+        assert [b.first_frame for b in blocks] == list(range(0, frames, 4))
+        assert sum(b.frame_count for b in blocks) == frames
+
+    def test_rotations_are_unit_and_everything_is_finite(self, engine: Engine) -> None:
+        for block in engine.generate(ClipRequest(TEXT, 2.0)):
+            np.testing.assert_allclose(np.linalg.norm(block.local_rotations, axis=-1), 1.0, atol=1e-6)
+            assert np.isfinite(block.root_positions).all()
+            assert ((block.contacts >= 0) & (block.contacts <= 1)).all()
+
+    def test_it_starts_at_the_origin(self, engine: Engine) -> None:
+        first = next(engine.generate(ClipRequest(TEXT, 1.0)))
+        assert np.abs(first.root_positions[0, [0, 2]]).max() <= MAX_STEP_M
+
+    def test_the_root_never_jumps(self, engine: Engine) -> None:
+        steps = np.diff(generate(engine, 8.0)[:, -3:], axis=0)[:, [0, 2]]
+        assert np.linalg.norm(steps, axis=1).max() <= MAX_STEP_M
+
+    def test_the_same_seed_gives_the_same_motion(self, engine: Engine) -> None:
+        np.testing.assert_array_equal(generate(engine), generate(engine))
+
+    def test_another_bundle_folder_opened_again_gives_the_same_motion(self, engine: Engine, bundle: Path) -> None:
+        np.testing.assert_array_equal(generate(Engine.load(bundle)), generate(engine))
+
+    def test_another_seed_gives_another_motion(self, engine: Engine) -> None:
+        assert not np.allclose(generate(engine, seed=4), generate(engine))
+
+    def test_text_and_emotion_matter(self, engine: Engine) -> None:
+        plain = generate(engine, 4.0)
+        assert not np.allclose(generate(engine, 4.0, text="someone waves the right hand"), plain)
+        assert not np.allclose(generate(engine, 4.0, emotion="sad"), plain)
+
+    def test_spaces_and_capitals_do_not_matter(self, engine: Engine) -> None:
+        np.testing.assert_array_equal(generate(engine, text="  A person\nWALKS forward "), generate(engine))
+
+    def test_temperature_zero_ignores_the_seed(self, engine: Engine) -> None:
+        a, b = (
+            joined(engine.generate(ClipRequest(TEXT, 1.0, sampling=Sampling(seed, temperature=0.0)))) for seed in (1, 2)
+        )
+        np.testing.assert_array_equal(a, b)
+
+    def test_characters_do_not_disturb_each_other(self, engine: Engine) -> None:
+        alone = [generate(engine, seed=seed) for seed in range(6)]
+        with ThreadPoolExecutor(3) as pool:
+            together = list(pool.map(lambda seed: generate(engine, seed=seed), range(6)))
+        for a, b in zip(alone, together, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+class TestSessions:
+    def test_a_session_never_ends(self, engine: Engine) -> None:
+        session = engine.open_session(SessionRequest(TEXT))
+        frames = take(session, 2 * WINDOW_TOKENS + 5)
+        assert np.isfinite(frames).all()
+        assert session.next_block().first_frame == 4 * (2 * WINDOW_TOKENS + 5)
+
+    @pytest.mark.parametrize("change", ["prompt", "emotion"])
+    def test_a_change_acts_on_what_follows_only(self, engine: Engine, change: str) -> None:
+        steady, changed = (engine.open_session(SessionRequest(TEXT, sampling=Sampling(5))) for _ in range(2))
+        np.testing.assert_array_equal(take(changed, 6), take(steady, 6))
+        if change == "prompt":
+            changed.set_prompt("someone waves the right hand")
+        else:
+            changed.set_emotion(EmotionCurve.constant("sad", 2.0))
+        after = take(changed, 20)
+        assert not np.allclose(after, take(steady, 20))
+        assert np.isfinite(after).all()
+
+    def test_the_root_goes_on_where_it_was_when_the_prompt_changes(self, engine: Engine) -> None:
+        session = engine.open_session(SessionRequest(TEXT))
+        before = take(session, 6)
+        session.set_prompt("someone waves the right hand")
+        path = np.concatenate([before, take(session, 6)])[:, [-3, -1]]
+        assert np.linalg.norm(np.diff(path, axis=0), axis=1).max() <= MAX_STEP_M
+
+    def test_a_bad_prompt_is_refused_and_the_session_goes_on(self, engine: Engine) -> None:
+        steady, tried = (engine.open_session(SessionRequest(TEXT, sampling=Sampling(5))) for _ in range(2))
+        np.testing.assert_array_equal(take(tried, 2), take(steady, 2))
+        with pytest.raises(InvalidRequest):
+            tried.set_prompt(" ")
+        np.testing.assert_array_equal(take(tried, 2), take(steady, 2))
+
+
+class Recorder(Runtime):
+    """The real runtime, which also keeps what it was fed."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.seen: list[StepInputs] = []
+
+    def step(
+        self,
+        sentence: Array,
+        inputs: StepInputs,
+        cache: KeyValueCache,
+        uniform: Array,
+        *,
+        temperature: float,
+        top_p: float,
+    ) -> Array:
+        self.seen.append(inputs)
+        return super().step(sentence, inputs, cache, uniform, temperature=temperature, top_p=top_p)
+
+
+class TestSequence:
+    """What the generator is fed looks like what it was trained on (`animoe_trainer.base.BatchMaker`)."""
+
+    def test_a_clip_counts_down_its_tokens(self, bundle: Path) -> None:
+        runtime = Recorder(bundle)
+        character = Character(runtime, TEXT, None, Sampling(), total_tokens=3)
+        for _ in range(3):
+            character.next_block()
+        assert [step.slots.tolist() for step in runtime.seen] == [[*PREFIX, SLOT_BEGIN], [SLOT_TOKEN], [SLOT_TOKEN]]
+        assert [step.left.tolist() for step in runtime.seen] == [[3] * (PROMPT_SLOTS + 1), [2], [1]]
+        assert [step.positions.tolist() for step in runtime.seen] == [[*range(PROMPT_SLOTS + 1)], [5], [6]]
+        assert all((step.inferred == 1).all() and (step.emotion == 0).all() for step in runtime.seen)
+
+    def test_a_long_clip_does_not_count_beyond_what_was_learnt(self, bundle: Path) -> None:
+        runtime = Recorder(bundle)
+        Character(runtime, TEXT, None, Sampling(), total_tokens=400).next_block()
+        assert set(runtime.seen[0].left.tolist()) == {MAX_LEFT}
+
+    def test_a_session_has_an_open_end_and_resumes_from_its_last_tokens(self, bundle: Path) -> None:
+        runtime = Recorder(bundle)
+        character = Character(runtime, TEXT, None, Sampling())
+        for _ in range(6):
+            character.next_block()
+        character.set_prompt("someone waves")
+        character.next_block()
+        resumed = runtime.seen[-1]
+        assert resumed.slots.tolist() == [*PREFIX, SLOT_RESUME, *[SLOT_TOKEN] * KEPT_ON_PROMPT]
+        assert set(resumed.left.tolist()) == {LEFT_OPEN}
+        fed = [step.codes[-1].tolist() for step in runtime.seen[1:6]]
+        assert resumed.codes[-KEPT_ON_PROMPT:-1].tolist() == fed[-KEPT_ON_PROMPT + 1 :]
+
+    def test_a_full_window_resumes_by_itself(self, bundle: Path) -> None:
+        runtime = Recorder(bundle)
+        character = Character(runtime, TEXT, None, Sampling())
+        for _ in range(WINDOW_TOKENS + 2):
+            character.next_block()
+        lengths = [len(step.slots) for step in runtime.seen]
+        assert lengths.count(PROMPT_SLOTS + 1 + KEPT_TOKENS) == 1
+        assert lengths[0] == PROMPT_SLOTS + 1 and set(lengths[1:WINDOW_TOKENS]) == {1}
+
+    def test_a_change_before_the_first_token_begins_anew(self, bundle: Path) -> None:
+        runtime = Recorder(bundle)
+        character = Character(runtime, TEXT, None, Sampling())
+        character.set_prompt("someone waves")
+        character.next_block()
+        assert runtime.seen[0].slots.tolist() == [*PREFIX, SLOT_BEGIN]
+
+    def test_an_emotion_curve_acts_token_by_token(self, bundle: Path) -> None:
+        runtime = Recorder(bundle)
+        curve = EmotionCurve((EmotionKey(0.0, {"neutral": 1.0}), EmotionKey(0.8, {"sad": 1.0}, 1.5)))
+        character = Character(runtime, TEXT, curve, Sampling(), total_tokens=9)
+        for _ in range(9):
+            character.next_block()
+        sad = [float(step.emotion[-1, EMOTIONS.index("sad")]) for step in runtime.seen]
+        np.testing.assert_allclose(sad, np.minimum(np.arange(9) * 4 / 30 / 0.8, 1.0) * 1.5, atol=1e-6)
+        assert all((step.inferred == 0).all() for step in runtime.seen)
+
+    def test_a_new_curve_counts_from_now(self, bundle: Path) -> None:
+        runtime = Recorder(bundle)
+        character = Character(runtime, TEXT, None, Sampling())
+        for _ in range(5):
+            character.next_block()
+        character.set_emotion(EmotionCurve((EmotionKey(0.0, {"sad": 1.0}), EmotionKey(4 / 30, {"happy": 1.0}))))
+        character.next_block()
+        character.next_block()
+        names = [EMOTIONS[int(step.emotion[-1].argmax())] for step in runtime.seen[-2:]]
+        assert names == ["sad", "happy"]
