@@ -180,6 +180,20 @@ class TinyRun:
     bundle: Path
 
 
+@dataclass(frozen=True)
+class PackMaker:
+    """What tests need to make packs of their own."""
+
+    clip: Callable[..., Clip]
+    table: Callable[[Path, Sequence[dict[str, str]]], Path]
+    pack: Callable[[Path], Path]
+
+
+@pytest.fixture(scope="session")
+def make() -> PackMaker:
+    return PackMaker(tiny_clip, write_pack, write_tiny_pack)
+
+
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> TinyRun:
     from animoe.engine.prompt_encoder import PromptEncoder

@@ -56,7 +56,7 @@ class TokenCorpus:
     """Codes of every item at all four frame offsets, and the sentence vectors of its texts."""
 
     def __init__(self, corpus: Corpus, items: Sequence[Item], tokenizer: Tokenizer, prompts: PromptEncoder) -> None:
-        self.items = [item for item in items if item.count >= FRAMES_PER_TOKEN * (MIN_TOKENS + 1)]
+        self.items = long_enough(items)
         if not self.items:
             raise InvalidRequest("no clip of the packs is long enough to train on")
         self.codes = [_encode(tokenizer, corpus.frames(i)) for i in tqdm(self.items, desc="tokenising", leave=False)]
@@ -64,6 +64,11 @@ class TokenCorpus:
         vectors = [prompts.encode(text) for text in tqdm(texts, desc="embedding texts", leave=False)]
         self.sentences = dict(zip(texts, vectors, strict=True))
         self.plain = _plain_texts(self.items)
+
+
+def long_enough(items: Sequence[Item]) -> list[Item]:
+    """Items that hold two tokens at any frame offset."""
+    return [item for item in items if item.count >= FRAMES_PER_TOKEN * (MIN_TOKENS + 1)]
 
 
 def _encode(tokenizer: Tokenizer, frames: Array) -> list[Array]:
@@ -177,9 +182,11 @@ def train_base(
     """Trains and saves the generator (`motion_lm.safetensors`, `motion_lm.json`) in `out`."""
     torch.manual_seed(loop.seed)
     train = TokenCorpus(corpus, corpus.select("train", mirrored=True), tokenizer, prompts)
-    held_out = TokenCorpus(corpus, corpus.select("val"), tokenizer, prompts)
+    held_out = long_enough(corpus.select("val"))
     batches = BatchMaker(train, base, lm.sentence_dim, loop.seed)
-    checks = BatchMaker(held_out, base, lm.sentence_dim, loop.seed)
+    checks = None
+    if held_out:
+        checks = BatchMaker(TokenCorpus(corpus, held_out, tokenizer, prompts), base, lm.sentence_dim, loop.seed)
     model = MotionLM(lm).to(device)
 
     def batch_losses(step: int) -> Losses:
@@ -188,6 +195,8 @@ def train_base(
 
     def validate(averaged: nn.Module) -> dict[str, float]:
         assert isinstance(averaged, MotionLM)
+        if checks is None:
+            return {}
         losses = []
         for step in range(8):
             inputs, targets, mask = to_device(checks.batch(step, evaluate=True), device)
