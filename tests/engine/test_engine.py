@@ -30,7 +30,9 @@ def joined(blocks: Iterable[PoseBlock]) -> Array:
     return np.concatenate(rows)
 
 
-def generate(engine: Engine, seconds: float = 1.0, *, text: str = TEXT, emotion: str = "neutral", seed: int = 3) -> Array:
+def generate(
+    engine: Engine, seconds: float = 1.0, *, text: str = TEXT, emotion: str = "neutral", seed: int = 3
+) -> Array:
     return joined(engine.generate(ClipRequest(text, seconds, EmotionCurve.constant(emotion), Sampling(seed))))
 
 

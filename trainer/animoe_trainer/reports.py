@@ -37,7 +37,7 @@ def print_tokenizer_report(report: dict[str, Any]) -> None:
         for name, pack in [*report["packs"].items(), *([("mean of packs", total)] if report["mean"] else [])]
     ]
     config = report["config"]
-    print(f"Tokenizer ({config['quantiser']}, {config['groups']} codes per token) on {report['split']} rows")
+    print(f"Tokenizer ({config['quantiser']}, {config['pose_groups']} pose codes per token) on {report['split']} rows")
     print(table(heads, rows))
     print(f"worst pack with 5 rows or more: {figure(report['worst_mpjpe_mm'], 1)} mm")
     print(f"codes in use: {report['code_usage'] * 100:.1f} %")
