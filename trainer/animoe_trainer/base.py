@@ -29,7 +29,7 @@ from animoe.motion.root_codes import FRAMES_PER_TOKEN
 from animoe.rig.rotations import Array
 from animoe_trainer.corpus import Corpus, Item
 from animoe_trainer.loop import LoopConfig, Losses, run_loop
-from animoe_trainer.tokenizer import tokenise
+from animoe_trainer.tokenizer import tokenise_all
 
 MIN_TOKENS = 2
 Batch = tuple[LMInputs, torch.Tensor, torch.Tensor]
@@ -59,7 +59,10 @@ class TokenCorpus:
         self.items = long_enough(items)
         if not self.items:
             raise InvalidRequest("no clip of the packs is long enough to train on")
-        self.codes = [_encode(tokenizer, corpus.frames(i)) for i in tqdm(self.items, desc="tokenising", leave=False)]
+        # Every clip started at frame 0, 1, 2 and 3: four tokenisations of the same motion.
+        offsets = range(FRAMES_PER_TOKEN)
+        found = tokenise_all(tokenizer, [corpus.frames(item)[offset:] for item in self.items for offset in offsets])
+        self.codes = [found[i : i + FRAMES_PER_TOKEN] for i in range(0, len(found), FRAMES_PER_TOKEN)]
         texts = sorted({t for item in self.items for t in item.texts})
         vectors = [prompts.encode(text) for text in tqdm(texts, desc="embedding texts", leave=False)]
         self.sentences = dict(zip(texts, vectors, strict=True))
@@ -69,11 +72,6 @@ class TokenCorpus:
 def long_enough(items: Sequence[Item]) -> list[Item]:
     """Items that hold two tokens at any frame offset."""
     return [item for item in items if item.count >= FRAMES_PER_TOKEN * (MIN_TOKENS + 1)]
-
-
-def _encode(tokenizer: Tokenizer, frames: Array) -> list[Array]:
-    """Codes (N, G) int64 of one clip, started at frame 0, 1, 2 and 3."""
-    return [tokenise(tokenizer, frames[offset:]) for offset in range(FRAMES_PER_TOKEN)]
 
 
 def _plain_texts(items: Sequence[Item]) -> dict[tuple[str, bool], list[str]]:

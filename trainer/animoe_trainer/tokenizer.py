@@ -165,10 +165,24 @@ def quick_check(model: Tokenizer, corpus: Corpus, items: Sequence[Item], device:
 
 def tokenise(model: Tokenizer, inputs: Array) -> Array:
     """(T, 203) inputs of one motion -> its codes (T // 4, G) int64, root first."""
-    cut = whole_tokens(inputs)
-    with torch.no_grad():
-        pose = model.encode(torch.from_numpy(cut)[None])[1][0].numpy()
-    return np.concatenate([encode_root(cut), pose], axis=-1)
+    return tokenise_all(model, [inputs])[0]
+
+
+def tokenise_all(model: Tokenizer, motions: Sequence[Array], batch: int = 64) -> list[Array]:
+    """Codes of many motions at once; motions of like length share a batch (the encoder is causal: padding is safe)."""
+    cut = [whole_tokens(motion) for motion in motions]
+    order = sorted(range(len(cut)), key=lambda i: len(cut[i]))
+    codes: dict[int, Array] = {}
+    for first in range(0, len(order), batch):
+        picks = order[first : first + batch]
+        longest = len(cut[picks[-1]])
+        padded = np.stack([np.pad(cut[i], ((0, longest - len(cut[i])), (0, 0)), mode="edge") for i in picks])
+        with torch.no_grad():
+            pose = model.encode(torch.from_numpy(padded))[1].numpy()
+        for row, i in zip(pose, picks, strict=True):
+            root = encode_root(cut[i])
+            codes[i] = np.concatenate([root, row[: len(root)]], axis=-1)
+    return [codes[i] for i in range(len(cut))]
 
 
 def whole_tokens(inputs: Array) -> Array:
