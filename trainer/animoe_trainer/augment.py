@@ -23,7 +23,8 @@ _UPPER = torch.tensor([n.split("_")[-1] in ("neck", "head", "collar", "shoulder"
 
 def augment(inputs: Tensor, generator: torch.Generator) -> Tensor:
     """Inputs (B, T, 203) -> the same with some poses changed; heading positions follow."""
-    batch = len(inputs)
+    batch, home = len(inputs), inputs.device
+    inputs = inputs.cpu()  # the generator draws on the CPU, so that a run repeats on any device
     rotations = inputs[..., layout.LOCAL_ROTATIONS].unflatten(-1, (21, 6))
     other = rotations[torch.randperm(batch, generator=generator)]
     swapped = (torch.rand(batch, 1, 1, 1, generator=generator) < SWAP_SHARE) & _UPPER[:, None]
@@ -38,7 +39,7 @@ def augment(inputs: Tensor, generator: torch.Generator) -> Tensor:
     features = inputs[..., :FEATURE_COUNT].clone()
     features[..., layout.LOCAL_ROTATIONS] = rotations.flatten(-2)
     positions, _ = heading_kinematics(features)
-    return torch.cat([features, positions[..., 1:, :].flatten(-2)], dim=-1)
+    return torch.cat([features, positions[..., 1:, :].flatten(-2)], dim=-1).to(home)
 
 
 def _cross_matrix(v: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,7 +16,8 @@ from animoe.motion.root_codes import FRAMES_PER_TOKEN, ROOT_GROUPS
 from animoe.rig.canonical import FRAME_RATE_HZ
 from animoe.rig.rotations import Array, angle, inverse, multiply
 from animoe_trainer.corpus import Corpus, Item
-from animoe_trainer.tokenizer import tokenise
+from animoe_trainer.refine import REFINE_STEPS, refine_all
+from animoe_trainer.tokenizer import tokenise_all
 
 
 @dataclass(frozen=True)
@@ -35,30 +37,34 @@ class RowFigures:
     frames: int
 
 
-def reconstruct(model: Tokenizer, inputs: Array) -> tuple[Array, Array]:
-    """(T, 203) inputs -> decoded features (T', 140) and codes (T'/4, G), T' = T cut to whole tokens."""
-    codes = tokenise(model, inputs)
+def decode_codes(model: Tokenizer, codes: Array) -> Array:
+    """Codes (N, G) -> features (4N, 140)."""
     with torch.no_grad():
         features, _ = model.decode(torch.from_numpy(codes)[None])
-    return features[0].numpy(), codes
+    decoded: Array = features[0].numpy()
+    return decoded
 
 
-def row_figures(model: Tokenizer, inputs: Array) -> tuple[RowFigures, Array]:
-    """Figures and codes of one row."""
-    features, codes = reconstruct(model, inputs)
+def row_figures(model: Tokenizer, inputs: Array, codes: Array) -> RowFigures:
+    """Figures of one row (T, 203) from its codes."""
+    features = decode_codes(model, codes)
     truth, decoded = features_to_clip(inputs[: len(features), :FEATURE_COUNT]), features_to_clip(features)
     path = np.linalg.norm(np.diff(truth.root_positions[:, [0, 2]], axis=0), axis=-1).sum()
     drift = np.linalg.norm((truth.root_positions - decoded.root_positions)[-1, [0, 2]])
     turn = angle(multiply(inverse(truth.local_rotations), decoded.local_rotations))
-    figures = RowFigures(
-        mpjpe_mm=float(np.linalg.norm(_local(inputs) - _local(features), axis=-1).mean() * 1000),
+    return RowFigures(
+        mpjpe_mm=joint_error_mm(inputs, features),
         rotation_deg=float(np.degrees(turn).mean()),
         drift_m=float(drift),
         path_m=float(path),
         jerk_ratio=mean_jerk(decoded) / max(mean_jerk(truth), 1e-9),
         frames=len(features),
     )
-    return figures, codes
+
+
+def joint_error_mm(inputs: Array, features: Array) -> float:
+    """Mean joint error of features against inputs; see `RowFigures.mpjpe_mm`."""
+    return float(np.linalg.norm(_local(inputs) - _local(features), axis=-1).mean() * 1000)
 
 
 def _local(features: Array) -> Array:
@@ -76,30 +82,37 @@ def mean_jerk(clip: Clip) -> float:
     return float(np.linalg.norm(jerk, axis=-1).mean())
 
 
-def evaluate_tokenizer(model: Tokenizer, corpus: Corpus, split: str = "test") -> dict[str, object]:
+def evaluate_tokenizer(
+    model: Tokenizer, corpus: Corpus, split: str = "test", *, refine_steps: int = REFINE_STEPS
+) -> dict[str, Any]:
     """Per pack and over all packs: `mpjpe_mm`, `rotation_deg`, `root_drift` (share of the path), `jerk_ratio`, rows.
 
-    `code_usage` is the share of each pose group's codes used on train and test rows, mean over groups.
-    The overall `mpjpe_mm` is the mean over packs, so that a large pack does not hide a small one.
+    Codes are found as for files, by `refine.refine_all`; `encoder_mpjpe_mm` is the error of the encoder's own codes,
+    which the generator is trained on. `code_usage` is the share of each pose group's codes used on train and test rows,
+    mean over groups. The overall figures are means over packs, so that a large pack does not hide a small one.
     """
     model.eval()
-    packs: dict[str, object] = {}
-    means: list[dict[str, float]] = []
+    packs: dict[str, dict[str, float]] = {}
     for pack in dict.fromkeys(item.pack for item in corpus.items):
-        rows = [i for i in corpus.select(split) if i.pack == pack and i.count >= FRAMES_PER_TOKEN]
-        if rows:
-            figures = [row_figures(model, corpus.frames(item))[0] for item in rows]
-            means.append(_mean(figures))
-            packs[pack] = {"rows": len(rows), **means[-1]}
-    overall = {key: float(np.mean([m[key] for m in means])) for key in means[0]} if means else {}
-    worst = [p for p in packs.values() if isinstance(p, dict) and p["rows"] >= 5]
+        items = [i for i in corpus.select(split) if i.pack == pack and i.count >= FRAMES_PER_TOKEN]
+        if not items:
+            continue
+        motions = [corpus.frames(item) for item in items]
+        plain = [decode_codes(model, codes) for codes in tokenise_all(model, motions)]
+        refined = refine_all(model, motions, steps=refine_steps)
+        figures = [row_figures(model, motion, codes) for motion, codes in zip(motions, refined, strict=True)]
+        encoder = float(np.mean([joint_error_mm(m, f) for m, f in zip(motions, plain, strict=True)]))
+        packs[pack] = {"rows": len(items), **_mean(figures), "encoder_mpjpe_mm": encoder}
+    means = list(packs.values())
+    keys = [key for key in means[0] if key != "rows"] if means else []
     return {
         "split": split,
         "packs": packs,
-        "mean": overall,
-        "worst_mpjpe_mm": max((p["mpjpe_mm"] for p in worst), default=None),
+        "mean": {key: float(np.mean([m[key] for m in means])) for key in keys},
+        "worst_mpjpe_mm": max((p["mpjpe_mm"] for p in means if p["rows"] >= 5), default=None),
         "code_usage": code_usage(model, corpus, corpus.select("train") + corpus.select("test")),
-        "config": asdict(model.config),
+        "refine_steps": refine_steps,
+        "config": asdict(model.config) | {"groups": model.config.groups},
     }
 
 
@@ -115,7 +128,8 @@ def _mean(figures: Sequence[RowFigures]) -> dict[str, float]:
 
 def code_usage(model: Tokenizer, corpus: Corpus, items: Sequence[Item]) -> float:
     """Share of the learnt pose codes that occur, mean over groups (root codes are a fixed scale)."""
-    found = [tokenise(model, corpus.frames(item))[:, ROOT_GROUPS:] for item in items if item.count >= FRAMES_PER_TOKEN]
+    long = [corpus.frames(item) for item in items if item.count >= FRAMES_PER_TOKEN]
+    found = [codes[:, ROOT_GROUPS:] for codes in tokenise_all(model, long)]
     if not found:
         return 0.0
     merged = np.concatenate(found)

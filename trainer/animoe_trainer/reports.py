@@ -29,8 +29,14 @@ def figure(value: float | None, digits: int = 2) -> str:
 
 def print_tokenizer_report(report: dict[str, Any]) -> None:
     """Prints what `evaluate_tokenizer` returns."""
-    keys = (("mpjpe_mm", 1.0, 1), ("rotation_deg", 1.0, 2), ("root_drift", 100.0, 2), ("jerk_ratio", 1.0, 2))
-    heads = ("pack", "rows", "mpjpe mm", "rotation deg", "root drift %", "jerk ratio")
+    keys = (
+        ("mpjpe_mm", 1.0, 1),
+        ("encoder_mpjpe_mm", 1.0, 1),
+        ("rotation_deg", 1.0, 2),
+        ("root_drift", 100.0, 2),
+        ("jerk_ratio", 1.0, 2),
+    )
+    heads = ("pack", "rows", "mpjpe mm", "encoder mm", "rotation deg", "root drift %", "jerk ratio")
     total = {"rows": sum(pack["rows"] for pack in report["packs"].values()), **report["mean"]}
     rows = [
         (name, str(pack["rows"]), *(figure(pack[key] * scale, digits) for key, scale, digits in keys))

@@ -219,17 +219,22 @@ class Tokenizer(nn.Module):
 
         The root codes come from `motion.root_codes.encode_root`.
         """
+        return self.quantiser(self.encode_latent(inputs))
+
+    def encode_latent(self, inputs: Tensor) -> Tensor:
+        """(B, 4N, 203) -> latent before quantisation (B, N, D)."""
         x = ((inputs - self.input_mean) / self.input_std).unflatten(1, (-1, FRAMES_PER_TOKEN)).flatten(2)
         h = self.lift(x)
         h, _ = self.encoder(h, self.encoder.initial_state(len(inputs)).to(h))
-        result: tuple[Tensor, Tensor, Tensor] = self.quantiser(self.to_latent(self.encoder_norm(h)))
-        return result
+        latent: Tensor = self.to_latent(self.encoder_norm(h))
+        return latent
 
     def decode(self, codes: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Codes (B, N, G) -> features (B, 4N, 140) and the state to continue with; None starts a stream."""
         if state is None:
             state = self.decoder.initial_state(len(codes)).to(self.decoder.lift.weight)
-        root_codes, pose_codes = codes[..., :ROOT_GROUPS], codes[..., ROOT_GROUPS:]
+        root_codes = codes[..., :ROOT_GROUPS]
+        pose_codes = codes[..., ROOT_GROUPS:].clamp(max=self.quantiser.codebook_size - 1)
         result: tuple[Tensor, Tensor] = self.decoder(self.quantiser.lookup(pose_codes), root_codes, state)
         return result
 
