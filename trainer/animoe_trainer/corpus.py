@@ -60,24 +60,31 @@ class Corpus:
 
 
 def load_corpus(packs: Sequence[Path], cache: Path) -> Corpus:
-    """Reads packs into a corpus, through a cache folder keyed by their content tables.
+    """Reads packs into a corpus, through a cache folder keyed by the state of their files.
 
     Raises:
         InvalidRequest: no pack given, or none of the rows can be used.
     """
     if not packs:
         raise InvalidRequest("name at least one animation pack folder")
-    digest = hashlib.sha256(str(_VERSION).encode())
-    for pack in sorted(Path(p).resolve() for p in packs):
-        table = pack / "pack.csv"
-        digest.update(str(pack).encode() + (table.read_bytes() if table.is_file() else b""))
-    path = cache / f"corpus-{digest.hexdigest()[:12]}.npz"
+    path = cache / f"corpus-{_packs_digest(packs)}.npz"
     if path.is_file():
         return _load(path)
     corpus = _build(packs)
     cache.mkdir(parents=True, exist_ok=True)
     _save(corpus, path)
     return corpus
+
+
+def _packs_digest(packs: Sequence[Path]) -> str:
+    """Changes when a table or a motion file of the packs does (size or time)."""
+    digest = hashlib.sha256(str(_VERSION).encode())
+    for pack in sorted(Path(p).resolve() for p in packs):
+        digest.update(str(pack).encode())
+        for file in sorted(path for path in pack.rglob("*") if path.is_file()):
+            state = file.stat()
+            digest.update(f"{file.relative_to(pack)} {state.st_size} {state.st_mtime_ns}".encode())
+    return digest.hexdigest()[:12]
 
 
 def _build(packs: Sequence[Path]) -> Corpus:
