@@ -25,8 +25,8 @@ class Sampling:
     """
 
     seed: int = 0
-    temperature: float = 1.0
-    top_p: float = 0.95
+    temperature: float = 0.75
+    top_p: float = 0.9
 
     def __post_init__(self) -> None:
         if not 0 <= self.seed <= MAX_SEED:
