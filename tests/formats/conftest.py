@@ -55,9 +55,7 @@ class GltfBuilder:
         rows = np.asarray(values, dtype=dtype)
         component = {"<f4": 5126, "<i2": 5122, "<u1": 5121, "<u2": 5123}[dtype]
         kind = {1: "SCALAR", 3: "VEC3", 4: "VEC4"}[1 if rows.ndim == 1 else rows.shape[-1]]
-        self.json["bufferViews"].append(
-            {"buffer": 0, "byteOffset": len(self.data), "byteLength": rows.nbytes}
-        )
+        self.json["bufferViews"].append({"buffer": 0, "byteOffset": len(self.data), "byteLength": rows.nbytes})
         self.data += rows.tobytes() + bytes(-rows.nbytes % 4)
         view = len(self.json["bufferViews"]) - 1
         described = {"bufferView": view, "componentType": component, "count": len(rows), "type": kind}
@@ -69,9 +67,7 @@ class GltfBuilder:
         animation = self.json["animations"][0]
         output = values if isinstance(values, int) else self.accessor(values)
         sampler = {"input": self.accessor(times), "output": output, "interpolation": interpolation}
-        animation["channels"].append(
-            {"sampler": len(animation["samplers"]), "target": {"node": node, "path": path}}
-        )
+        animation["channels"].append({"sampler": len(animation["samplers"]), "target": {"node": node, "path": path}})
         animation["samplers"].append(sampler)
 
     def save(self, path: Path) -> Path:

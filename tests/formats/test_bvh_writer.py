@@ -143,9 +143,7 @@ def test_names_that_would_break_the_file_are_replaced(tmp_path: Path) -> None:
 
 def test_a_chain_of_thousands_is_no_recursion(tmp_path: Path) -> None:
     count = 3000
-    skeleton = Skeleton.build(
-        [f"j{i}" for i in range(count)], np.arange(count) - 1, np.full((count, 3), 0.001)
-    )
+    skeleton = Skeleton.build([f"j{i}" for i in range(count)], np.arange(count) - 1, np.full((count, 3), 0.001))
     still = Clip.from_root(skeleton, 30.0, np.tile([0, 0, 0, 1.0], (1, count, 1)), np.zeros((1, 3)))
     write_bvh(tmp_path / "a.bvh", still)
     assert read_bvh(tmp_path / "a.bvh").skeleton.joint_count == count

@@ -83,9 +83,7 @@ BROKEN: list[tuple[str, Edit, str]] = [
 
 
 @pytest.mark.parametrize(("edit", "says"), [b[1:] for b in BROKEN], ids=[b[0] for b in BROKEN])
-def test_a_broken_document_is_refused_with_its_place(
-    tmp_path: Path, moved: Any, edit: Edit, says: str
-) -> None:
+def test_a_broken_document_is_refused_with_its_place(tmp_path: Path, moved: Any, edit: Edit, says: str) -> None:
     (tmp_path / "secret.bin").write_bytes(bytes(moved.data))  # what an escape would reach
     folder = tmp_path / "pack"
     folder.mkdir()

@@ -32,9 +32,7 @@ def values(gltf: pygltflib.GLTF2, index: int) -> np.ndarray:
     accessor = gltf.accessors[index]
     view = gltf.bufferViews[accessor.bufferView]
     width = _WIDTHS[accessor.type]
-    raw = np.frombuffer(
-        gltf.binary_blob(), _DTYPES[accessor.componentType], accessor.count * width, view.byteOffset
-    )
+    raw = np.frombuffer(gltf.binary_blob(), _DTYPES[accessor.componentType], accessor.count * width, view.byteOffset)
     return raw.reshape(accessor.count, width)
 
 

@@ -11,9 +11,7 @@ from animoe.rig import Skeleton, canonical_skeleton
 
 def adult_in(unit: str, size: float = 1.0) -> Skeleton:
     skeleton = canonical_skeleton()
-    return Skeleton.build(
-        skeleton.joint_names, skeleton.parents, skeleton.rest_translations * size / UNITS_M[unit]
-    )
+    return Skeleton.build(skeleton.joint_names, skeleton.parents, skeleton.rest_translations * size / UNITS_M[unit])
 
 
 @pytest.mark.parametrize("unit", ["metre", "centimetre", "millimetre", "CMU unit", "foot"])

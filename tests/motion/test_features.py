@@ -29,7 +29,9 @@ def wandering(frames: int = 90, seed: int = 0) -> Clip:
     """A character that turns, leans and moves every joint, smoothly."""
     rng = np.random.default_rng(seed)
     time = np.arange(frames)[:, None] / 30
-    waves = sum(np.sin(time * rng.uniform(1, 6, 66) + rng.uniform(0, 6, 66)) * rng.uniform(0, 0.2, 66) for _ in range(3))
+    waves = sum(
+        np.sin(time * rng.uniform(1, 6, 66) + rng.uniform(0, 6, 66)) * rng.uniform(0, 0.2, 66) for _ in range(3)
+    )
     axes = np.asarray(waves).reshape(frames, 22, 3)
     rotations = from_axis_angle(axes + 1e-9, np.linalg.norm(axes, axis=-1))
     rotations[:, 0] = multiply(from_yaw(0.5 + 1.2 * time[:, 0]), rotations[:, 0])

@@ -134,7 +134,5 @@ def test_ue5_is_not_mistaken_for_ue4() -> None:
 
 def test_meaningless_names_have_no_roles() -> None:
     skeleton = canonical_skeleton()
-    nameless = Skeleton.build(
-        [f"bone_{i}" for i in range(22)], skeleton.parents, skeleton.rest_translations
-    )
+    nameless = Skeleton.build([f"bone_{i}" for i in range(22)], skeleton.parents, skeleton.rest_translations)
     assert find_roles(nameless) == {}

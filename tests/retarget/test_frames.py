@@ -48,9 +48,7 @@ def test_frame_names_are_read_in_any_case() -> None:
         (EngineFrame.BLENDER, [0, -1, 0], [0, 0, 1], [1, 0, 0]),
     ],
 )
-def test_one_metre_forward_up_and_left(
-    frame: EngineFrame, forward: list[int], up: list[int], left: list[int]
-) -> None:
+def test_one_metre_forward_up_and_left(frame: EngineFrame, forward: list[int], up: list[int], left: list[int]) -> None:
     moved = positions_to_frame(np.stack([FORWARD, UP, LEFT]), frame)
     np.testing.assert_allclose(moved, [forward, up, left], atol=ATOL)
 

@@ -107,9 +107,7 @@ def test_manny_rests_in_its_a_pose() -> None:
     upper, fore = direction("upperarm_l", "lowerarm_l"), direction("lowerarm_l", "hand_l")
     assert np.degrees(np.arcsin(-upper[2])) == pytest.approx(55, abs=1)
     assert np.degrees(np.arcsin(-fore[2])) == pytest.approx(37, abs=1)
-    assert np.degrees(np.arctan2(fore[1], fore[0])) == pytest.approx(
-        54, abs=1
-    )  # Unreal: forward is +Y, left is +X
+    assert np.degrees(np.arctan2(fore[1], fore[0])) == pytest.approx(54, abs=1)  # Unreal: forward is +Y, left is +X
 
 
 def test_mixamo_bones_lie_along_y() -> None:

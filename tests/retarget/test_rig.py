@@ -102,14 +102,10 @@ def test_a_z_up_rig_named_as_gltf_is_noticed(frame: EngineFrame) -> None:
 
 def test_a_unity_rig_named_as_gltf_is_noticed() -> None:
     canonical = canonical_skeleton()
-    rotations, translations = locals_to_frame(
-        canonical.rest_rotations, canonical.rest_translations, EngineFrame.UNITY
-    )
+    rotations, translations = locals_to_frame(canonical.rest_rotations, canonical.rest_translations, EngineFrame.UNITY)
     with pytest.raises(IncompatibleSkeleton, match="toes point backwards"):
         rig_from_skeleton(
-            skeleton_from_frame(
-                canonical.joint_names, canonical.parents, translations, rotations, EngineFrame.GLTF
-            )
+            skeleton_from_frame(canonical.joint_names, canonical.parents, translations, rotations, EngineFrame.GLTF)
         )
 
 

@@ -62,9 +62,7 @@ def canonical_rig() -> Rig:
 
 def test_blocks_of_another_shape_are_refused(canonical_rig: Rig) -> None:
     with pytest.raises(ShapeError, match=r"local rotations \(n, 22, 4\)"):
-        Retargeter(canonical_rig).apply(
-            PoseBlock(0, np.zeros((4, 21, 4)), np.zeros((4, 3)), np.zeros((4, 4)))
-        )
+        Retargeter(canonical_rig).apply(PoseBlock(0, np.zeros((4, 21, 4)), np.zeros((4, 3)), np.zeros((4, 4))))
 
 
 def test_a_clip_of_no_blocks_is_refused(canonical_rig: Rig) -> None:
@@ -103,9 +101,7 @@ def test_limbs_point_where_the_canonical_ones_do(name: str, walk: PoseBlock) -> 
     for side in ("left", "right"):
         for a, b in (("hip", "knee"), ("knee", "ankle"), ("shoulder", "elbow"), ("elbow", "wrist")):
             got = bone(positions_of(rig, clip, f"{side}_{b}") - positions_of(rig, clip, f"{side}_{a}"))
-            wanted = bone(
-                positions_of(ours, source, f"{side}_{b}") - positions_of(ours, source, f"{side}_{a}")
-            )
+            wanted = bone(positions_of(ours, source, f"{side}_{b}") - positions_of(ours, source, f"{side}_{a}"))
             np.testing.assert_allclose(got, wanted, atol=1e-9)
         for joints in (("hip", "knee", "ankle"), ("shoulder", "elbow", "wrist")):
             roles = [f"{side}_{joint}" for joint in joints]
@@ -117,9 +113,7 @@ def test_feet_stand_on_the_floor(name: str, walk: PoseBlock) -> None:
     rig = rig_profile(name)
     rest = rig.skeleton.rest_model[1]
     clip = on_rig(rig, walk)
-    clearance = np.stack(
-        [positions_of(rig, clip, role)[:, 1] - rest[rig.roles[role][0], 1] for role in FEET], axis=-1
-    )
+    clearance = np.stack([positions_of(rig, clip, role)[:, 1] - rest[rig.roles[role][0], 1] for role in FEET], axis=-1)
     np.testing.assert_allclose(clearance.min(axis=1), 0, atol=1e-9)
     assert min(positions_of(rig, clip, role)[:, 1].min() for role in FEET) > 0
 
@@ -137,9 +131,7 @@ def test_travel_scales_with_the_legs(name: str, walk: PoseBlock) -> None:
     rig = rig_profile(name)
     clip = on_rig(rig, walk)
     legs = np.linalg.norm(
-        np.diff(
-            rig.skeleton.rest_model[1][[rig.roles[f"left_{j}"][0] for j in ("hip", "knee", "ankle")]], axis=0
-        ),
+        np.diff(rig.skeleton.rest_model[1][[rig.roles[f"left_{j}"][0] for j in ("hip", "knee", "ankle")]], axis=0),
         axis=-1,
     )
     hips = (positions_of(rig, clip, "left_hip") + positions_of(rig, clip, "right_hip")) / 2
@@ -164,18 +156,14 @@ def test_unreal_numbers_are_centimetres_in_the_pelvis(t_pose: PoseBlock) -> None
     out = retargeter.apply(moved)
     assert [rig.skeleton.joint_names[j] for j in retargeter.translated_joints] == ["pelvis"]
     still = retargeter.apply(t_pose).local_translations
-    np.testing.assert_allclose(
-        out.local_translations - still, [[[0, 104, 0]]] * 4, atol=1e-6
-    )  # +Y is forward
+    np.testing.assert_allclose(out.local_translations - still, [[[0, 104, 0]]] * 4, atol=1e-6)  # +Y is forward
     np.testing.assert_allclose(out.local_rotations[:, 0], [IDENTITY] * 4, atol=1e-12)  # root stays
 
 
 def test_rest_arrays_are_in_the_frame() -> None:
     rig = rig_profile("ue5_manny")
     retargeter = Retargeter(rig, EngineFrame.UNREAL_ACTOR)
-    back = locals_from_frame(
-        retargeter.rest_rotations, retargeter.rest_translations, EngineFrame.UNREAL_ACTOR
-    )
+    back = locals_from_frame(retargeter.rest_rotations, retargeter.rest_translations, EngineFrame.UNREAL_ACTOR)
     np.testing.assert_allclose(back[0], rig.skeleton.rest_rotations, atol=1e-12)
     np.testing.assert_allclose(back[1], rig.skeleton.rest_translations, atol=1e-12)
 
@@ -185,14 +173,10 @@ def test_blocks_of_any_size_give_the_same_frames(name: str, walk: PoseBlock) -> 
     retargeter = Retargeter(rig_profile(name))
     whole = retargeter.apply(walk)
     parts = [
-        retargeter.apply(
-            PoseBlock(s, walk.local_rotations[s:e], walk.root_positions[s:e], walk.contacts[s:e])
-        )
+        retargeter.apply(PoseBlock(s, walk.local_rotations[s:e], walk.root_positions[s:e], walk.contacts[s:e]))
         for s, e in ((0, 1), (1, 5), (5, 60))
     ]
-    np.testing.assert_allclose(
-        np.concatenate([p.local_rotations for p in parts]), whole.local_rotations, atol=1e-12
-    )
+    np.testing.assert_allclose(np.concatenate([p.local_rotations for p in parts]), whole.local_rotations, atol=1e-12)
     np.testing.assert_allclose(
         np.concatenate([p.local_translations for p in parts]), whole.local_translations, atol=1e-12
     )
@@ -214,10 +198,7 @@ def test_joints_without_a_role_keep_their_rest_rotation(walk: PoseBlock) -> None
     rig = rig_profile("kaykit_medium")
     hand = rig.skeleton.index["hand.l"]
     clip = on_rig(rig, walk)
-    assert (
-        angle(multiply(inverse(rig.skeleton.rest_rotations[hand]), clip.local_rotations[:, hand])).max()
-        < ATOL_RAD
-    )
+    assert angle(multiply(inverse(rig.skeleton.rest_rotations[hand]), clip.local_rotations[:, hand])).max() < ATOL_RAD
 
 
 def test_a_rig_that_rests_facing_backwards_walks_where_it_faces(t_pose: PoseBlock) -> None:
@@ -230,9 +211,7 @@ def test_a_rig_that_rests_facing_backwards_walks_where_it_faces(t_pose: PoseBloc
     moved = replace(t_pose, root_positions=t_pose.root_positions + [0.3, 0.0, 1.0])
     clip = on_rig(rig, moved)
     np.testing.assert_allclose(clip.root_positions[0], [-0.3, 0.97, -1.0], atol=1e-9)
-    np.testing.assert_allclose(
-        rotate(clip.local_rotations[0, 0], np.array([0.0, 0, 1])), [0, 0, -1], atol=1e-9
-    )
+    np.testing.assert_allclose(rotate(clip.local_rotations[0, 0], np.array([0.0, 0, 1])), [0, 0, -1], atol=1e-9)
 
 
 def test_limbs_that_do_not_hang_on_the_pelvis_follow_it(walk: PoseBlock) -> None:

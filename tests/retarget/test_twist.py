@@ -43,11 +43,7 @@ def turned(rig: Rig, block: PoseBlock, frame: EngineFrame, role: str, turn: np.n
     before = retargeter.apply(block).local_rotations[0]
     after = retargeter.apply(replace(block, local_rotations=rotations)).local_rotations[0]
     change = np.degrees(angle(multiply(after, inverse(before))))
-    return {
-        name: change[i]
-        for i, name in enumerate(rig.skeleton.joint_names)
-        if "twist" in name or "socket" in name
-    }
+    return {name: change[i] for i, name in enumerate(rig.skeleton.joint_names) if "twist" in name or "socket" in name}
 
 
 @pytest.mark.parametrize("frame", list(EngineFrame))

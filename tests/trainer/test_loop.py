@@ -65,8 +65,6 @@ def test_the_averaged_weights_are_what_comes_out(tmp_path: Path) -> None:
     assert not torch.allclose(shipped["0.weight"], raw["0.weight"], atol=1e-4)
 
 
-@pytest.mark.parametrize(
-    ("step", "share"), [(0, 0.01), (99, 1.0), (100, 1.0), (550, 0.51), (1000, 0.02), (5000, 0.02)]
-)
+@pytest.mark.parametrize(("step", "share"), [(0, 0.01), (99, 1.0), (100, 1.0), (550, 0.51), (1000, 0.02), (5000, 0.02)])
 def test_learning_rate_by_hand(step: int, share: float) -> None:
     assert learning_rate(step, LoopConfig(steps=1000, learning_rate=0.1, warmup=100)) == pytest.approx(0.1 * share)

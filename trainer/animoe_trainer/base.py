@@ -235,4 +235,3 @@ def load_motion_lm(folder: Path) -> MotionLM:
     except (OSError, ValueError, TypeError, RuntimeError, KeyError) as error:
         raise BundleError(f"no usable motion LM in {folder}: {error}") from error
     return model.eval()
-

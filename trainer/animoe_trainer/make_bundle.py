@@ -122,9 +122,7 @@ def _verify_step(runtime: Runtime, lm: MotionLM, codes: Array, rng: np.random.Ge
     cache = runtime.new_cache(count)
     for first, last in ((0, 5), (5, 6), (6, 10), (10, count)):
         part = slice(first, last)
-        inputs = StepInputs(
-            slots[part], seen[part], emotion[part], inferred[part], left[part], np.arange(first, last)
-        )
+        inputs = StepInputs(slots[part], seen[part], emotion[part], inferred[part], left[part], np.arange(first, last))
         uniform: Array = rng.random((codes.shape[1],), dtype=np.float32)
         drawn = runtime.step(sentence, inputs, cache, uniform, temperature=0.0, top_p=1.0)
         gap = _gap_to_likeliest(lm, hidden[last - 1], torch.from_numpy(drawn))

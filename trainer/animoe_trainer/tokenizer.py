@@ -129,9 +129,7 @@ def train_tokenizer(
         inputs = augment(sampler.batch(step).to(device), torch.Generator().manual_seed(loop.seed * 2**32 + step))
         output, _, commitment = model(inputs)
         with torch.autocast(device, enabled=False):
-            losses = reconstruction_losses(
-                output.float(), inputs[..., : layout.FEATURE_COUNT], feature_std, weights
-            )
+            losses = reconstruction_losses(output.float(), inputs[..., : layout.FEATURE_COUNT], feature_std, weights)
         losses["total"] = losses["total"] + commitment
         return losses
 

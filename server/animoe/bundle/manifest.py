@@ -1,12 +1,12 @@
 """What a bundle is on disk: a folder with a manifest, ONNX graphs, safetensors weights and a model card. No pickle.
 
-    manifest.json             format version, name, shapes, digests of all files
-    prompt_encoder.onnx       text -> sentence vector; prompt_tokenizer.json beside it
-    motion_lm_step.onnx       one decode step; its weights are read from motion_lm.safetensors (external data)
-    motion_lm.safetensors     generator weights (half precision), motion_lm.json its config
-    decoder.onnx              codes -> features, state explicit; self-contained, for engines too
-    tokenizer.safetensors     encoder + decoder weights for training and import, tokenizer.json its config
-    MODEL_CARD.md             data, licences, measured figures, limits
+manifest.json             format version, name, shapes, digests of all files
+prompt_encoder.onnx       text -> sentence vector; prompt_tokenizer.json beside it
+motion_lm_step.onnx       one decode step; its weights are read from motion_lm.safetensors (external data)
+motion_lm.safetensors     generator weights (half precision), motion_lm.json its config
+decoder.onnx              codes -> features, state explicit; self-contained, for engines too
+tokenizer.safetensors     encoder + decoder weights for training and import, tokenizer.json its config
+MODEL_CARD.md             data, licences, measured figures, limits
 """
 
 from __future__ import annotations

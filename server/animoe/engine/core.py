@@ -48,9 +48,7 @@ class Engine:
         """Yields the clip in blocks of 4 frames, each as soon as it is decoded; the last one is cut to length."""
         frames = max(1, round(request.seconds * FRAME_RATE_HZ))
         tokens = math.ceil(frames / FRAMES_PER_TOKEN)
-        character = Character(
-            self._runtime, request.text, request.emotion, request.sampling, total_tokens=tokens
-        )
+        character = Character(self._runtime, request.text, request.emotion, request.sampling, total_tokens=tokens)
         for _ in range(tokens):
             block = character.next_block()
             yield _cut(block, frames - block.first_frame)

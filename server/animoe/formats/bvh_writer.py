@@ -140,9 +140,7 @@ def _plain_names(names: tuple[str, ...]) -> list[str]:
     return plain
 
 
-def _motion(
-    clip: Clip, order: list[int], moving: Array, rotation_order: str, unit_per_metre: float
-) -> list[str]:
+def _motion(clip: Clip, order: list[int], moving: Array, rotation_order: str, unit_per_metre: float) -> list[str]:
     # Angles run on past 180 degrees: a tool that interpolates must not spin the joint back a full turn.
     degrees = np.degrees(np.unwrap(to_euler(clip.local_rotations, rotation_order), axis=0))
     columns = []

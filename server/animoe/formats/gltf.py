@@ -150,9 +150,7 @@ def _sample(document: Document, animation: _Animation, joints: Joints, skeleton:
 def _folded(document: Document, place: str, translations: Array, scales: Array, parents: Array) -> Array:
     folded = fold_scale(translations, scales, parents)
     if not (np.abs(folded) < 1e9).all():
-        raise document.error(
-            "absurdly large positions or scales", place, "Check the unit it was exported in."
-        )
+        raise document.error("absurdly large positions or scales", place, "Check the unit it was exported in.")
     return folded
 
 

@@ -117,9 +117,7 @@ class Document:
         width = _WIDTHS[kind]
         self._numbers_left -= count * width
         if self._numbers_left < 0:
-            raise self.error(
-                f"the file holds more than {MAX_NUMBERS} numbers", place, "Split it into several files."
-            )
+            raise self.error(f"the file holds more than {MAX_NUMBERS} numbers", place, "Split it into several files.")
         if "bufferView" in accessor:
             raw = self._elements(accessor, component, count, width, place)
         else:

@@ -96,9 +96,6 @@ class TrackBatch:
         end, arriving = values[span.high, 1], values[span.high, 0] * gap
         t2, t3 = t * t, t * t * t
         curve: Array = (
-            (2 * t3 - 3 * t2 + 1) * start
-            + (t3 - 2 * t2 + t) * leaving
-            + (3 * t2 - 2 * t3) * end
-            + (t3 - t2) * arriving
+            (2 * t3 - 3 * t2 + 1) * start + (t3 - 2 * t2 + t) * leaving + (3 * t2 - 2 * t3) * end + (t3 - t2) * arriving
         )
         return normalize(curve) if self._rotations else curve

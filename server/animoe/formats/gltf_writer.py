@@ -80,9 +80,7 @@ class _Binary:
         self._accessors: list[dict[str, Any]] = []
         self._views: list[dict[str, Any]] = []
 
-    def add(
-        self, values: Array, component: int = _FLOAT, *, bounds: bool = False, vertex: bool = False
-    ) -> int:
+    def add(self, values: Array, component: int = _FLOAT, *, bounds: bool = False, vertex: bool = False) -> int:
         """Appends (count, width) or (count,) numbers and returns the index of their accessor."""
         dtype = {_FLOAT: "<f4", _UBYTE: "<u1", _USHORT: "<u2"}[component]
         array = np.ascontiguousarray(values, dtype=dtype)

@@ -28,9 +28,9 @@ POINTS_PER_TOKEN = 2
 _KEPT_POINTS = 3
 _STATE_ROWS = _KEPT_POINTS + 1
 # Cubic B-spline, knots two frames apart: weights of points 2n-3 .. 2n+1 on the four frames of token n.
-_SPLINE = torch.tensor(
-    [[1, 23, 23, 1, 0], [0, 8, 32, 8, 0], [0, 1, 23, 23, 1], [0, 0, 8, 32, 8]], dtype=torch.float32
-) / 48
+_SPLINE = (
+    torch.tensor([[1, 23, 23, 1, 0], [0, 8, 32, 8, 0], [0, 1, 23, 23, 1], [0, 0, 8, 32, 8]], dtype=torch.float32) / 48
+)
 
 
 @dataclass(frozen=True)

@@ -95,6 +95,4 @@ class Clip:
         rotations = slerp(self.local_rotations[low], self.local_rotations[low + 1], t[:, None])
         before, after = self.local_translations[low], self.local_translations[low + 1]
         translations = before + (after - before) * t[:, None, None]
-        return replace(
-            self, frame_rate_hz=frame_rate_hz, local_rotations=rotations, local_translations=translations
-        )
+        return replace(self, frame_rate_hz=frame_rate_hz, local_rotations=rotations, local_translations=translations)

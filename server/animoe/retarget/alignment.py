@@ -79,9 +79,7 @@ def leg_length(positions: Array, joints: Mapping[str, int]) -> float:
         for a, b in _LIMBS[:2]
     ]
     if min(lengths) < _MIN_BONE:
-        raise IncompatibleSkeleton(
-            "a leg bone has no length in the rest pose; re-export the skeleton with its offsets"
-        )
+        raise IncompatibleSkeleton("a leg bone has no length in the rest pose; re-export the skeleton with its offsets")
     return float(sum(lengths)) / 2
 
 

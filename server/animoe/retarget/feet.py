@@ -38,17 +38,12 @@ class FeetPlacer:
         # canonical and rig side by side.
         self._heights = np.stack(
             [
-                [
-                    np.stack([rotated_constant(b[k, s])[:, 1] for b in (own_bones, bones)], axis=-1)
-                    for s in (0, 1)
-                ]
+                [np.stack([rotated_constant(b[k, s])[:, 1] for b in (own_bones, bones)], axis=-1) for s in (0, 1)]
                 for k in range(4)
             ]
         )
         self._ratio = match.leg_ratio
-        self._rest_heights = np.stack(
-            [rest[_LEGS[2:], 1], _rest_heights(rig, match, rest)], axis=-1
-        )  # (2, 2, 2)
+        self._rest_heights = np.stack([rest[_LEGS[2:], 1], _rest_heights(rig, match, rest)], axis=-1)  # (2, 2, 2)
 
     def hip_heights(self, local: Array, canonical_heights: Array) -> Array:
         """Heights (n,) of the rig's hip centre above the floor in metres.

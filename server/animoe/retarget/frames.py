@@ -108,9 +108,7 @@ def quaternion_basis(frame: EngineFrame) -> Array:
     return basis
 
 
-def locals_to_frame(
-    local_rotations: Array, local_translations_m: Array, frame: EngineFrame
-) -> tuple[Array, Array]:
+def locals_to_frame(local_rotations: Array, local_translations_m: Array, frame: EngineFrame) -> tuple[Array, Array]:
     """Local joint transforms of a whole skeleton, ours -> as the engine's bones hold them.
 
     Args:
@@ -128,9 +126,7 @@ def locals_to_frame(
     return rotations, translations
 
 
-def locals_from_frame(
-    local_rotations: Array, local_translations: Array, frame: EngineFrame
-) -> tuple[Array, Array]:
+def locals_from_frame(local_rotations: Array, local_translations: Array, frame: EngineFrame) -> tuple[Array, Array]:
     """Inverse of `locals_to_frame`: (..., J, 4) and (..., J, 3) in the frame -> our axes, metres."""
     rotations, translations = np.array(local_rotations), np.array(local_translations)
     turn = inverse(frame.root_turn)

@@ -65,9 +65,7 @@ def rig_profile(name: str) -> Rig:
 @cache
 def _names() -> tuple[str, ...]:
     folder = files("animoe.retarget").joinpath(_FOLDER)
-    return tuple(
-        sorted(path.name.removesuffix(".json") for path in folder.iterdir() if path.name.endswith(".json"))
-    )
+    return tuple(sorted(path.name.removesuffix(".json") for path in folder.iterdir() if path.name.endswith(".json")))
 
 
 def _read(name: str) -> dict[str, Any]:

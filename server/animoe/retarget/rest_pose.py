@@ -102,9 +102,7 @@ def _both_sides(rows: Sequence[Mapping[str, Any]], sides: Sequence[str]) -> list
     return joints
 
 
-def _offset(
-    joint: _Joint, above: _Joint | None, joints: Sequence[_Joint], parents: Array, scale: float
-) -> Array:
+def _offset(joint: _Joint, above: _Joint | None, joints: Sequence[_Joint], parents: Array, scale: float) -> Array:
     """(3,) metres from the parent in the T-pose."""
     if "offset" in joint.row:
         given: Array = np.array(joint.row["offset"]) * [-1.0 if joint.side == "right" else 1.0, 1.0, 1.0]
@@ -132,9 +130,7 @@ def _turn(joint: _Joint, above: Array) -> Array:
             bone = np.array([np.tan(first), -1.0, np.tan(forward)])
         else:
             rest = np.array([1.0, 0.0, 0.0])
-            bone = np.array(
-                [np.cos(first) * np.cos(forward), -np.sin(first), np.cos(first) * np.sin(forward)]
-            )
+            bone = np.array([np.cos(first) * np.cos(forward), -np.sin(first), np.cos(first) * np.sin(forward)])
         left = _mirrored(above) if joint.side == "right" else above
         start = left if str(joint.role).endswith(("elbow", "knee")) else IDENTITY
         turn = multiply(between(rotate(start, rest), bone), start)

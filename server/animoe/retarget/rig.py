@@ -44,9 +44,7 @@ class Rig:
     roles: Mapping[str, tuple[int, ...]]
 
 
-def rig_from_skeleton(
-    skeleton: Skeleton, *, roles: Mapping[str, str] | None = None, name: str = "custom"
-) -> Rig:
+def rig_from_skeleton(skeleton: Skeleton, *, roles: Mapping[str, str] | None = None, name: str = "custom") -> Rig:
     """Finds out which joint does what, and checks that the rest pose can be driven.
 
     Args:
@@ -85,8 +83,7 @@ def _named_roles(skeleton: Skeleton, roles: Mapping[str, str]) -> dict[str, tupl
         if joint not in skeleton.index:
             near = get_close_matches(joint, skeleton.joint_names, n=3, cutoff=0.3) or skeleton.joint_names[:5]
             raise IncompatibleSkeleton(
-                f"role {role!r} names joint {joint!r}, which the skeleton lacks; it has "
-                f"{', '.join(near)}, ..."
+                f"role {role!r} names joint {joint!r}, which the skeleton lacks; it has {', '.join(near)}, ..."
             )
     return {role: (skeleton.index[joint],) for role, joint in roles.items()}
 
@@ -196,9 +193,7 @@ def _check_standing(at: Mapping[str, Array]) -> None:
         )
     across = at["left_hip"] - at["right_hip"]
     if float(across @ (at["left_shoulder"] - at["right_shoulder"])) <= 0:
-        raise IncompatibleSkeleton(
-            "left and right of legs and arms disagree in the rest pose; check names and `roles`"
-        )
+        raise IncompatibleSkeleton("left and right of legs and arms disagree in the rest pose; check names and `roles`")
     forward = np.cross(across, top - hips)
     toes = [at[f"{side}_foot"] - at[f"{side}_ankle"] for side in _SIDES if f"{side}_foot" in at]
     if toes and all(_cosine(toe, forward) < -0.3 for toe in toes):

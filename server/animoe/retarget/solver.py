@@ -119,9 +119,7 @@ class Retargeter:
         rotations = np.concatenate([block.local_rotations for block in blocks])
         translations = np.tile(self.rest_translations, (len(rotations), 1, 1))
         translations[:, list(self.translated_joints)] = np.concatenate([b.local_translations for b in blocks])
-        return Clip(
-            self.rig.skeleton, FRAME_RATE_HZ, *locals_from_frame(rotations, translations, self.frame), name
-        )
+        return Clip(self.rig.skeleton, FRAME_RATE_HZ, *locals_from_frame(rotations, translations, self.frame), name)
 
     def _compile_rotations(self, plan: Sequence[Drive], match: RestMatch, turn: Array) -> None:
         """Constant factors (R, 4, 4) of the R driven joints and the list of powers that they multiply."""
@@ -144,9 +142,7 @@ class Retargeter:
 
     def _compile_products(self, products: Sequence[Sequence[tuple[int, float]]]) -> None:
         """Numbers the distinct powers; `_steps` multiply further factors onto the rows that have them."""
-        distinct = sorted(
-            {factor for product in products for factor in product}, key=lambda f: (f[1] != 1.0, f)
-        )
+        distinct = sorted({factor for product in products for factor in product}, key=lambda f: (f[1] != 1.0, f))
         number = {factor: i for i, factor in enumerate(distinct)}
         nothing = len(distinct)
         self._sources = np.array([joint for joint, _ in distinct])

@@ -38,9 +38,7 @@ class TwistJoints:
     def __init__(self, rig: Rig, match: RestMatch, frame: EngineFrame, rest_rotations: Array) -> None:
         joints, sources, axes, shares, own = [], [], [], [], []
         for start, end, from_start in _limbs(rig):
-            bone = rotate(
-                inverse(match.rest_rotations[start]), match.rest_positions[end] - match.rest_positions[start]
-            )
+            bone = rotate(inverse(match.rest_rotations[start]), match.rest_positions[end] - match.rest_positions[start])
             for joint in _helpers(rig, start):
                 fraction = _fraction(match, joint, start, end)
                 if fraction is None:
@@ -71,9 +69,7 @@ class TwistJoints:
         along = np.sum(change[..., :3] * self._axes, axis=-1)
         certainty = along**2 + change[..., 3] ** 2
         unit = 1.0 / np.sqrt(np.maximum(certainty, 1e-12))
-        twist = np.concatenate(
-            [self._axes * (along * unit)[..., None], (change[..., 3] * unit)[..., None]], axis=-1
-        )
+        twist = np.concatenate([self._axes * (along * unit)[..., None], (change[..., 3] * unit)[..., None]], axis=-1)
         turned = power(twist, self._shares * np.minimum(certainty / _FADE, 1.0))
         rotations[:, self.joints] = fast_multiply(turned, np.broadcast_to(self._rest, turned.shape))
 
