@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from animoe.motion.clip import Clip
 from animoe.rig.rotations import Array, from_axis_angle, multiply, normalize
 from animoe.rig.skeleton import Skeleton

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from animoe.errors import FileError
 from animoe.formats.bvh import read_bvh
 from animoe.rig.rotations import from_euler, rotate

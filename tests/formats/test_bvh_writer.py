@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from animoe.errors import FileError, InvalidRequest
 from animoe.formats.bvh import read_bvh
 from animoe.formats.bvh_writer import model_aligned, write_bvh

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from animoe.errors import FileError
 from animoe.formats import read_clips, write_clip
 from animoe.motion.clip import Clip

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from animoe.formats.gltf import read_gltf
 from animoe.formats.gltf_writer import write_glb
 from animoe.motion.clip import Clip

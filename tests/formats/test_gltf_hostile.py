@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from animoe.errors import FileError
 from animoe.formats.gltf import read_gltf
 from animoe.formats.gltf_writer import write_glb

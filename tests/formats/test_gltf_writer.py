@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pygltflib
 import pytest
+
 from animoe.errors import FileError, InvalidRequest
 from animoe.formats.gltf import read_gltf
 from animoe.formats.gltf_writer import write_glb

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from animoe.formats.normalise import UNITS_M, to_metres, unit_of
 from animoe.motion.clip import Clip
 from animoe.rig import Skeleton, canonical_skeleton

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from animoe.errors import ShapeError
 from animoe.motion import features as layout
 from animoe.motion.clip import Clip

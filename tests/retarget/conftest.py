@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from animoe.motion.clip import Clip
 from animoe.motion.pose_block import PoseBlock
 from animoe.rig import CANONICAL_JOINTS, canonical_skeleton

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from animoe.errors import IncompatibleSkeleton
 from animoe.retarget.alignment import CANONICAL_INDEX, match_rest
 from animoe.retarget.profiles import rig_profile, rig_profiles

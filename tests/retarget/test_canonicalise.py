@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+
 from animoe.errors import IncompatibleSkeleton
 from animoe.motion.clip import Clip
 from animoe.motion.pose_block import PoseBlock

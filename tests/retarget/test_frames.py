@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from animoe.errors import IncompatibleSkeleton, NotFound
 from animoe.retarget.frames import (
     EngineFrame,

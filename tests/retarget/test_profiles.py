@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from animoe.errors import NotFound
 from animoe.retarget.frames import EngineFrame, locals_to_frame
 from animoe.retarget.profiles import rig_profile, rig_profiles

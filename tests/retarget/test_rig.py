@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+
 from animoe.errors import IncompatibleSkeleton
 from animoe.retarget.frames import EngineFrame, locals_to_frame, skeleton_from_frame
 from animoe.retarget.profiles import rig_profile

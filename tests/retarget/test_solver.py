@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+
 from animoe.errors import InvalidRequest, ShapeError
 from animoe.motion.clip import Clip
 from animoe.motion.pose_block import PoseBlock

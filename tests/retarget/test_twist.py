@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+
 from animoe.motion.pose_block import PoseBlock
 from animoe.retarget.alignment import match_rest
 from animoe.retarget.frames import EngineFrame

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from animoe.errors import FileError, InvalidRequest, NotFound
-from animoe.formats import write_clip
+from animoe.formats import read_clips, write_clip
 from animoe.motion.features import FEATURE_COUNT, features_to_clip
 from animoe_trainer.__main__ import main, pack_folders
 from animoe_trainer.corpus import load_corpus, mirror_text
@@ -161,14 +161,24 @@ class TestCorpus:
         assert corpus.select("train") == [plain]
         assert corpus.select("train", mirrored=True) == [plain, flipped]
 
-    def test_the_cache_gives_the_same_without_reading_again(self, folder: Path, make: Any, tmp_path: Path) -> None:
+    def test_the_cache_gives_the_same_without_reading_again(
+        self, folder: Path, make: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         make.table(folder, [GOOD, GOOD | {"split": "dev"}])
         first = load_corpus([folder], tmp_path / "cache")
-        (folder / "walk.bvh").unlink()
+        monkeypatch.setattr("animoe_trainer.corpus.canonical_rows", lambda pack: pytest.fail(f"{pack} is read again"))
         again = load_corpus([folder], tmp_path / "cache")
         np.testing.assert_array_equal(first.inputs, again.inputs)
         assert (first.items, first.refusals) == (again.items, again.refusals)
         assert [r.line for r in again.refusals] == [3]
+
+    def test_a_changed_motion_file_is_read_again(self, folder: Path, make: Any, tmp_path: Path) -> None:
+        make.table(folder, [GOOD])
+        before = load_corpus([folder], tmp_path / "cache").inputs
+        moving = folder / "walk.bvh"
+        (clip,) = read_clips(moving)
+        write_clip(moving, clip.trimmed(None, clip.duration_s / 2))
+        assert len(load_corpus([folder], tmp_path / "cache").inputs) < len(before)
 
     def test_a_changed_table_is_read_again(self, folder: Path, make: Any, tmp_path: Path) -> None:
         make.table(folder, [GOOD])

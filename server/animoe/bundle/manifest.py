@@ -80,7 +80,9 @@ def read_manifest(folder: Path) -> Manifest:
     try:
         raw: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise BundleError(f"{folder} is no bundle: it has no {MANIFEST}; `make bundle PACKS=DIR` makes one") from error
+        raise BundleError(
+            f"{folder} is not a bundle: it has no {MANIFEST}; `make bundle PACKS=DIR` makes one"
+        ) from error
     except ValueError as error:
         raise BundleError(f"{path} is not valid JSON: {error}") from error
     if not isinstance(raw, dict) or raw.get("format_version") != FORMAT_VERSION:
