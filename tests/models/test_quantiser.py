@@ -97,3 +97,13 @@ def test_vq_does_not_learn_in_evaluation() -> None:
     before = vq.codebook.clone()
     vq(torch.randn(20, 2))
     assert torch.equal(vq.codebook, before)
+
+
+def test_vq_trains_in_half_precision() -> None:
+    quantiser = EmaCodebook(codebook_size=8, code_dim=4, groups=2).train()
+    with torch.autocast("cpu", torch.bfloat16):
+        layer = torch.nn.Linear(8, 8)
+        quantised, codes, loss = quantiser(layer(torch.randn(16, 8)))
+    loss.backward()
+    assert quantised.dtype == torch.float32 and codes.shape == (16, 2)
+    assert layer.weight.grad is not None and torch.isfinite(layer.weight.grad).all()

@@ -91,7 +91,11 @@ class EmaCodebook(nn.Module):
         self.register_buffer("initialised", torch.zeros((), dtype=torch.bool))
 
     def forward(self, latent: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        z = latent.float().unflatten(-1, (self.groups, self.code_dim))
+        with torch.autocast(latent.device.type, enabled=False):  # averages of codes need full precision
+            return self._quantise(latent.float())
+
+    def _quantise(self, latent: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        z = latent.unflatten(-1, (self.groups, self.code_dim))
         flat = z.reshape(-1, self.groups, self.code_dim).transpose(0, 1)  # (G, N, D)
         if self.training and not bool(self.initialised):
             self._initialise(flat.detach())
@@ -100,7 +104,7 @@ class EmaCodebook(nn.Module):
             self._update(flat.detach(), codes)
         codes = codes.transpose(0, 1).reshape(z.shape[:-1])
         quantised = self.lookup(codes)
-        loss = self.commit * F.mse_loss(latent.float(), quantised)
+        loss = self.commit * F.mse_loss(latent, quantised)
         return latent + (quantised - latent).detach(), codes, loss
 
     def lookup(self, codes: Tensor) -> Tensor:
