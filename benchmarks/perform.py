@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable
 
 import numpy as np
+
 from animoe.bundle import default_bundle
 from animoe.client import Client
 from animoe.engine.character import Character
@@ -80,6 +81,7 @@ def generator_step() -> None:
 
 def _torch_steps() -> Callable[[], None]:
     import torch
+
     from animoe_trainer.base import load_motion_lm
 
     torch.set_num_threads(1)

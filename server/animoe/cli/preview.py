@@ -7,7 +7,6 @@ from pathlib import Path
 
 from animoe.cli.take import check_writable
 from animoe.formats import read_clips
-from animoe.formats.normalise import to_metres
 from animoe.motion.clip import Clip
 
 _SHEETS = (".png", ".jpg")
@@ -30,10 +29,5 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _read(files: list[Path]) -> tuple[list[Clip], list[str]]:
-    # A BVH file does not say its unit; the others are in metres.
-    clips = [
-        (to_metres(clip) if file.suffix.lower() == ".bvh" else clip, file)
-        for file in files
-        for clip in read_clips(file)
-    ]
+    clips = [(clip, file) for file in files for clip in read_clips(file)]
     return [clip for clip, _ in clips], [clip.name or file.stem for clip, file in clips]
