@@ -46,7 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     tokenizer.add_argument("--frames-per-batch", type=int, default=8192)
 
     base = _command(commands, "base", "train the generator on a tokenizer's codes", _base)
-    _training_options(base, steps=5000, rate=1e-3)
+    _training_options(base, steps=2000, rate=1.5e-3)
     base.add_argument("--tokenizer", type=Path, required=True, metavar="DIR")
     base.add_argument("--backbone", help="path or hub id of a Hugging Face causal LM (default: own small Llama)")
     base.add_argument("--prompt-encoder", type=Path, metavar="DIR", help="files of all-MiniLM-L6-v2")

@@ -29,5 +29,10 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _read(files: list[Path]) -> tuple[list[Clip], list[str]]:
-    clips = [(clip, file) for file in files for clip in read_clips(file)]
-    return [clip for clip, _ in clips], [clip.name or file.stem for clip, file in clips]
+    clips: list[Clip] = []
+    labels: list[str] = []
+    for file in files:
+        found = read_clips(file)
+        clips += found
+        labels += [file.stem] if len(found) == 1 else [clip.name for clip in found]
+    return clips, labels

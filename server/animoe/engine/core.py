@@ -42,7 +42,11 @@ class Engine:
         Raises:
             BundleError: missing, damaged or of another format version.
         """
-        return Engine(Runtime(bundle or default_bundle(), threads=threads))
+        engine = Engine(Runtime(bundle or default_bundle(), threads=threads))
+        # The first run of a graph is slow (it plans its memory): let no caller wait for it.
+        for _ in engine.generate(ClipRequest("a person stands", 2 * FRAMES_PER_TOKEN / FRAME_RATE_HZ)):
+            pass
+        return engine
 
     def generate(self, request: ClipRequest) -> Iterator[PoseBlock]:
         """Yields the clip in blocks of 4 frames, each as soon as it is decoded; the last one is cut to length."""
