@@ -42,7 +42,7 @@ def edit_manifest(folder: Path, change: Callable[[dict[str, Any]], None]) -> Non
 
 class TestRefusals:
     def test_a_folder_without_manifest_is_no_bundle(self, tmp_path: Path) -> None:
-        with pytest.raises(BundleError, match="is no bundle"):
+        with pytest.raises(BundleError, match="is not a bundle"):
             Engine.load(tmp_path)
 
     def test_a_manifest_of_another_version(self, copy: Path) -> None:

@@ -180,7 +180,7 @@ class TestWholeWay:
             (["tokenizer", nothing, "--out", out], "there is no pack.csv in it"),
             ([*bundle, "--tokenizer", nothing], "no usable tokenizer in"),
             (["eval-tokenizer", str(tiny.pack), "--bundle", nothing], "no usable tokenizer in"),
-            (["eval-motion", str(tiny.pack), "--bundle", nothing], "no bundle"),
+            (["eval-motion", str(tiny.pack), "--bundle", nothing], "not a bundle"),
         ):
             cache = [] if command[0] in ("read", "bundle") else ["--cache", str(tmp_path / "cache")]
             assert main([*command, *cache]) == 2
