@@ -162,8 +162,8 @@ class TestAgreement:
             expected = tokenizer.decode(torch.from_numpy(codes)[None])[0][0].numpy()
         state, parts = runtime.new_decoder_state(), []
         for chunk in np.split(codes, cuts):
-            features, state = runtime.decode(chunk, state)
-            parts.append(features)
+            features, state = runtime.decode(chunk[None], state)
+            parts.append(features[0])
         np.testing.assert_allclose(np.concatenate(parts), expected, atol=ATOL)
 
     @pytest.mark.parametrize(("batch", "new", "past"), [(1, 1, 1), (1, 9, 1), (3, 1, 7), (2, 4, 2), (5, 2, 40)])

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from animoe.engine import ClipRequest, Engine, LiveSession, Sampling, SessionRequest
-from animoe.engine.character import KEPT_ON_PROMPT, KEPT_TOKENS, WINDOW_TOKENS, Character
+from animoe.engine.character import KEPT_TOKENS, WINDOW_TOKENS, Character, seam_cost
 from animoe.engine.runtime import KeyValueCache, Runtime, StepInputs
 from animoe.errors import InvalidRequest
 from animoe.models.sequence import LEFT_OPEN, MAX_LEFT, PROMPT_SLOTS, SLOT_BEGIN, SLOT_RESUME, SLOT_TOKEN
@@ -165,7 +165,7 @@ class TestSequence:
         Character(runtime, TEXT, None, Sampling(), total_tokens=400).next_block()
         assert set(runtime.seen[0].left.tolist()) == {MAX_LEFT}
 
-    def test_a_session_has_an_open_end_and_resumes_from_its_last_tokens(self, bundle: Path) -> None:
+    def test_a_session_has_an_open_end_and_carries_no_token_over_to_a_new_prompt(self, bundle: Path) -> None:
         runtime = Recorder(bundle)
         character = Character(runtime, TEXT, None, Sampling())
         for _ in range(6):
@@ -173,10 +173,26 @@ class TestSequence:
         character.set_prompt("someone waves")
         character.next_block()
         resumed = runtime.seen[-1]
-        assert resumed.slots.tolist() == [*PREFIX, SLOT_RESUME, *[SLOT_TOKEN] * KEPT_ON_PROMPT]
+        assert resumed.slots.tolist() == [*PREFIX, SLOT_RESUME]
         assert set(resumed.left.tolist()) == {LEFT_OPEN}
-        fed = [step.codes[-1].tolist() for step in runtime.seen[1:6]]
-        assert resumed.codes[-KEPT_ON_PROMPT:-1].tolist() == fed[-KEPT_ON_PROMPT + 1 :]
+
+    def test_the_same_prompt_again_changes_nothing(self, bundle: Path) -> None:
+        runtime = Recorder(bundle)
+        character = Character(runtime, TEXT, None, Sampling())
+        for _ in range(3):
+            character.set_prompt(TEXT)
+            character.next_block()
+        assert [len(step.slots) for step in runtime.seen] == [PROMPT_SLOTS + 1, 1, 1]
+
+    def test_a_dragged_slider_does_not_cut_every_block(self, bundle: Path) -> None:
+        runtime = Recorder(bundle)
+        character = Character(runtime, TEXT, EmotionCurve.constant("sad", 0.0), Sampling())
+        for step in range(21):
+            character.set_emotion(EmotionCurve.constant("sad", step / 20))
+            character.next_block()
+        seams = [len(step.slots) > 1 for step in runtime.seen[1:]]
+        assert 2 <= sum(seams) <= 4
+        assert not any(a and b for a, b in zip(seams, seams[1:], strict=False))
 
     def test_a_full_window_resumes_by_itself(self, bundle: Path) -> None:
         runtime = Recorder(bundle)
@@ -214,3 +230,51 @@ class TestSequence:
         character.next_block()
         names = [EMOTIONS[int(step.emotion[-1].argmax())] for step in runtime.seen[-2:]]
         assert names == ["sad", "happy"]
+
+
+class TestSeams:
+    """A change shows in the motion, and nothing jumps where it does (default bundle)."""
+
+    @staticmethod
+    def speeds(rows: Array) -> Array:
+        """(T - 1,) planar speed of the pelvis, m/s."""
+        return np.linalg.norm(np.diff(rows[:, [-3, -1]], axis=0), axis=-1) * 30
+
+    @pytest.mark.parametrize("seed", range(3))
+    def test_a_new_emotion_shows_within_half_a_second(self, engine: Engine, seed: int) -> None:
+        happy, sad = EmotionCurve.constant("happy"), EmotionCurve.constant("sad")
+        session = engine.open_session(SessionRequest(TEXT, happy, Sampling(seed)))
+        before = self.speeds(take(session, 15))
+        session.set_emotion(sad)
+        after = self.speeds(take(session, 12))
+        assert after[15:].mean() < 0.65 * before[30:].mean()
+
+    @pytest.mark.parametrize("seed", range(3))
+    def test_a_new_prompt_shows_without_a_jump(self, engine: Engine, seed: int) -> None:
+        session = engine.open_session(SessionRequest(TEXT, EmotionCurve.constant("neutral"), Sampling(seed)))
+        rows = [take(session, 12)]
+        session.set_prompt("a person waves goodbye")
+        rows.append(take(session, 12))
+        whole = np.concatenate(rows)
+        assert self.speeds(rows[1])[15:].max() < 0.4
+        turns = np.abs(np.sum(whole[1:, :-3].reshape(-1, 22, 4) * whole[:-1, :-3].reshape(-1, 22, 4), axis=-1))
+        degrees = np.degrees(2 * np.arccos(np.clip(turns, 0, 1))).max(axis=1)
+        assert degrees[46:54].max() < 40  # a fast arm; a cut between poses is more
+        assert np.linalg.norm(np.diff(whole[:, -3:], axis=0), axis=-1).max() < 0.15
+
+    def test_an_emotion_curve_leads_from_happy_to_sad(self, engine: Engine) -> None:
+        keys = (EmotionKey(0.0, {"happy": 1.0}), EmotionKey(1.0, {"happy": 1.0}), EmotionKey(4.0, {"sad": 1.0}))
+        seconds = [
+            self.speeds(joined(engine.generate(ClipRequest(TEXT, 6.0, EmotionCurve(keys), Sampling(seed)))))
+            for seed in range(4)
+        ]
+        start, middle, end = (
+            np.mean([s[part].mean() for s in seconds]) for part in (slice(30), slice(60, 105), slice(140, 178))
+        )
+        assert start > 1.1 * middle > 1.1 * 1.1 * end
+
+    def test_the_smoothest_candidate_costs_least(self) -> None:
+        line = np.arange(6.0)[:, None] * np.full(140, 0.01)
+        late = line[2:] + 0.1
+        costs = seam_cost(line[:2], np.stack([late, line[2:], -line[2:]]))
+        assert costs.argmin() == 1 and costs[1] < 1e-12

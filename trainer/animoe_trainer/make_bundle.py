@@ -102,8 +102,8 @@ def _verify_decoder(runtime: Runtime, tokenizer: Tokenizer, codes: Array) -> Non
     expected = tokenizer.decode(torch.from_numpy(codes)[None])[0][0].numpy()
     state, chunks = runtime.new_decoder_state(), []
     for chunk in np.split(codes, [1, 2, 5]):
-        features, state = runtime.decode(chunk, state)
-        chunks.append(features)
+        features, state = runtime.decode(chunk[None], state)
+        chunks.append(features[0])
     error = np.abs(np.concatenate(chunks) - expected).max()
     if not error <= ATOL_FEATURES:
         raise BundleError(f"decoder.onnx differs from the tokenizer by {error:.2g}; export it again")
@@ -123,8 +123,8 @@ def _verify_step(runtime: Runtime, lm: MotionLM, codes: Array, rng: np.random.Ge
     for first, last in ((0, 5), (5, 6), (6, 10), (10, count)):
         part = slice(first, last)
         inputs = StepInputs(slots[part], seen[part], emotion[part], inferred[part], left[part], np.arange(first, last))
-        uniform: Array = rng.random((codes.shape[1],), dtype=np.float32)
-        drawn = runtime.step(sentence, inputs, cache, uniform, temperature=0.0, top_p=1.0)
+        uniform: Array = rng.random((1, codes.shape[1]), dtype=np.float32)
+        (drawn,) = runtime.step(sentence, inputs, cache, uniform, temperature=0.0, top_p=1.0)
         gap = _gap_to_likeliest(lm, hidden[last - 1], torch.from_numpy(drawn))
         if not gap <= ATOL_LOGITS:
             raise BundleError(f"motion_lm_step.onnx differs from the generator (logit gap {gap:.2g}); export it again")

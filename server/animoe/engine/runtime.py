@@ -78,15 +78,18 @@ class Runtime:
         sentence: Array,
         inputs: StepInputs,
         cache: KeyValueCache,
-        uniform: Array,
+        uniforms: Array,
         *,
         temperature: float,
         top_p: float,
     ) -> Array:
-        """Feeds S positions, extends the cache and draws the next token: codes (G,) int64.
+        """Feeds S positions of one character, extends its cache and draws C candidates for the next token.
 
         Args:
-            sentence: (384,) float32. uniform: (G,) float32 in [0, 1), one per code.
+            sentence: (384,) float32. uniforms: (C, G) float32 in [0, 1), one per code.
+
+        Returns:
+            codes (C, G) int64.
         """
         past, past_mask = cache.filled()
         feeds = {
@@ -99,16 +102,17 @@ class Runtime:
             "positions": inputs.positions[None],
             "past": past,
             "past_mask": past_mask,
-            "uniform": uniform[None],
             "temperature": np.array([temperature], dtype=np.float32),
             "top_p": np.array([top_p], dtype=np.float32),
         }
-        codes, present = self._step.run(["next_codes", "present"], feeds)
-        cache.append(np.asarray(present))
-        drawn: Array = np.asarray(codes)[0]
+        if len(uniforms) > 1:
+            feeds = {name: np.repeat(value, len(uniforms), axis=0) for name, value in feeds.items()}
+        codes, present = self._step.run(["next_codes", "present"], feeds | {"uniform": uniforms})
+        cache.append(np.asarray(present)[:1])  # the same for every candidate
+        drawn: Array = np.asarray(codes)
         return drawn
 
-    def decode(self, codes: Array, state: Array) -> tuple[Array, Array]:
-        """Codes (N, G) and state -> features (4N, 140) and the next state."""
-        features, following = self._decoder.run(["features", "next_state"], {"codes": codes[None], "state": state})
-        return np.asarray(features)[0], np.asarray(following)
+    def decode(self, codes: Array, states: Array) -> tuple[Array, Array]:
+        """Codes (C, N, G) and states (C, rows, width) -> features (C, 4N, 140) and the next states."""
+        features, following = self._decoder.run(["features", "next_state"], {"codes": codes, "state": states})
+        return np.asarray(features), np.asarray(following)
