@@ -10,6 +10,7 @@ from animoe.engine import ClipRequest, Engine, Sampling
 from animoe.motion.clip import Clip
 from animoe.motion.emotion import EmotionCurve
 from animoe.rig import CANONICAL_JOINTS, canonical_skeleton
+from animoe_trainer.make_bundle import verify_bundle
 
 SEEDS = range(4)
 MAX_BYTES = 64 * 2**20
@@ -78,3 +79,16 @@ def test_nothing_explodes(engine: Engine, text: str, emotion: str) -> None:
 
 def test_a_clip_lasts_as_long_as_it_was_asked_for(engine: Engine) -> None:
     assert perform(engine, "a person bows", "neutral", 0, seconds=1.5).frame_count == 45
+
+
+def test_its_onnx_graphs_compute_what_its_torch_weights_do() -> None:
+    verify_bundle(default_bundle())
+
+
+def test_without_an_emotion_the_words_decide(engine: Engine) -> None:
+    def speed(text: str) -> float:
+        clips = (list(engine.generate(ClipRequest(text, 4.0, None, Sampling(seed=seed)))) for seed in SEEDS)
+        paths = [np.concatenate([block.root_positions for block in blocks]) for blocks in clips]
+        return float(np.mean([np.linalg.norm(np.diff(p[:, [0, 2]], axis=0), axis=-1).sum() / 4.0 for p in paths]))
+
+    assert speed("a sad person walks slowly with the head down") < 0.8 * speed("a person walks happily")
