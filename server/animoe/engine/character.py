@@ -11,6 +11,8 @@ continues the present motion most smoothly, and the decoder's own state carries 
 
 from __future__ import annotations
 
+from collections import deque
+
 import numpy as np
 
 from animoe.engine.requests import Sampling
@@ -52,7 +54,8 @@ class Character:
         self._random = np.random.Generator(np.random.Philox(sampling.seed))
         self._total = total_tokens
         self._emotion, self._emotion_start = emotion, 0
-        self._tokens: list[Array] = []
+        self._count = 0
+        self._tokens: deque[Array] = deque(maxlen=KEPT_TOKENS)  # a session may last for days
         self._cache = runtime.new_cache(PROMPT_SLOTS + 1 + WINDOW_TOKENS)
         self._state = runtime.new_decoder_state()
         self._root = RootState()
@@ -64,7 +67,7 @@ class Character:
     @property
     def token_count(self) -> int:
         """Tokens generated so far."""
-        return len(self._tokens)
+        return self._count
 
     def set_prompt(self, text: str) -> None:
         """Goes on with another prompt from the next token; the same prompt again changes nothing."""
@@ -75,7 +78,7 @@ class Character:
     def set_emotion(self, emotion: EmotionCurve | None) -> None:
         """Replaces the emotion curve from the next token; its times count from now. None leaves it to the text."""
         inferred_before = self._emotion is None
-        self._emotion, self._emotion_start = emotion, len(self._tokens)
+        self._emotion, self._emotion_start = emotion, self._count
         if inferred_before != (emotion is None):
             self._change()  # else the next token sees whether the vector moved far enough
 
@@ -95,8 +98,9 @@ class Character:
         features, states = self._runtime.decode(candidates[:, None], np.repeat(self._state, count, axis=0))
         best = 0 if self._recent is None else int(np.argmin(seam_cost(self._recent, features)))
         codes, frames, self._state = candidates[best], features[best], states[best : best + 1]
-        first = len(self._tokens) * FRAMES_PER_TOKEN
+        first = self._count * FRAMES_PER_TOKEN
         self._tokens.append(codes)
+        self._count += 1
         self._recent, self._seam = frames[-2:], False
         if self._cache.room:
             self._pending = self._inputs(np.array([SLOT_TOKEN]), [codes], self._cache.length)
@@ -106,21 +110,21 @@ class Character:
         return PoseBlock(first, rotations, positions, contacts)
 
     def _emotion_moved(self) -> bool:
-        if len(self._tokens) - self._last_seam < MIN_SEAM_TOKENS:
+        if self._count - self._last_seam < MIN_SEAM_TOKENS:
             return False
         return bool(np.abs(self._emotion_now() - self._felt).sum() > EMOTION_STEP)
 
     def _change(self) -> None:
         """The prompt or the emotion is another one from the next token."""
-        self._felt, self._last_seam = self._emotion_now(), len(self._tokens)
-        self._seam = bool(self._tokens)
+        self._felt, self._last_seam = self._emotion_now(), self._count
+        self._seam = self._count > 0
         self._anchor(0)
 
     def _anchor(self, kept: int) -> None:
         """Starts a fresh window from the last tokens; before the first token there is nothing to resume."""
         self._cache.clear()
-        recent = self._tokens[-kept:] if kept else []
-        self._pending = self._prefix(SLOT_RESUME if self._tokens else SLOT_BEGIN, recent)
+        recent = list(self._tokens)[-kept:] if kept else []
+        self._pending = self._prefix(SLOT_RESUME if self._count else SLOT_BEGIN, recent)
 
     def _prefix(self, opening: int, recent: list[Array]) -> StepInputs:
         slots = np.array([*range(PROMPT_SLOTS), opening, *[SLOT_TOKEN] * len(recent)])
@@ -144,14 +148,14 @@ class Character:
         """(E,) emotion vector of the next token; zero when the emotion is left to the text."""
         if self._emotion is None:
             return np.zeros(len(EMOTIONS), dtype=np.float32)
-        now: Array = self._emotion.sample([(len(self._tokens) - self._emotion_start) * _SECONDS_PER_TOKEN])[0]
+        now: Array = self._emotion.sample([(self._count - self._emotion_start) * _SECONDS_PER_TOKEN])[0]
         return now
 
     def _left(self, count: int, *, has_prefix: bool) -> Array:
         """Tokens still to come after each position, counted as in training: the last position has the most recent."""
         if self._total is None:
             return np.full(count, LEFT_OPEN, dtype=np.int64)
-        remaining = max(self._total - len(self._tokens), 0)
+        remaining = max(self._total - self._count, 0)
         left = remaining + np.arange(count - 1, -1, -1)
         if has_prefix:
             left[:PROMPT_SLOTS] = left[PROMPT_SLOTS]
