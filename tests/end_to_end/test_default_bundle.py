@@ -8,31 +8,21 @@ import pytest
 from animoe.bundle import default_bundle, read_manifest, verify_files
 from animoe.engine import ClipRequest, Engine, Sampling
 from animoe.motion.clip import Clip
-from animoe.motion.emotion import EmotionCurve
-from animoe.rig import CANONICAL_JOINTS, canonical_skeleton
+from animoe.rig import CANONICAL_JOINTS
+from animoe_trainer.evaluate_motion import perform
 from animoe_trainer.make_bundle import verify_bundle
+from animoe_trainer.motion_measures import net_travel_m
 
 SEEDS = range(4)
+SECONDS = 4.0
 MAX_BYTES = 64 * 2**20
 MAX_JUMP_M = 0.35
 HEAD = CANONICAL_JOINTS.index("head")
 
 
-def perform(engine: Engine, text: str, emotion: str, seed: int, seconds: float = 4.0) -> Clip:
-    request = ClipRequest(text, seconds, EmotionCurve.constant(emotion), Sampling(seed=seed))
-    blocks = list(engine.generate(request))
-    rotations = np.concatenate([block.local_rotations for block in blocks])
-    positions = np.concatenate([block.root_positions for block in blocks])
-    return Clip.from_root(canonical_skeleton(), 30.0, rotations, positions)
-
-
 def speed_mps(clip: Clip) -> float:
     steps = np.diff(clip.root_positions[:, [0, 2]], axis=0)
     return float(np.linalg.norm(steps, axis=-1).sum() / clip.duration_s)
-
-
-def travel_m(clip: Clip) -> float:
-    return float(np.linalg.norm((clip.root_positions[-1] - clip.root_positions[0])[[0, 2]]))
 
 
 def test_it_is_whole_small_and_free_of_pickles() -> None:
@@ -45,16 +35,16 @@ def test_it_is_whole_small_and_free_of_pickles() -> None:
 
 @pytest.mark.parametrize("text", ["a person walks forward", "a person runs forward"])
 def test_walking_and_running_travel(engine: Engine, text: str) -> None:
-    assert min(travel_m(perform(engine, text, "neutral", seed)) for seed in SEEDS) > 1.0
+    assert min(net_travel_m(perform(engine, text, SECONDS, "neutral", seed)) for seed in SEEDS) > 1.0
 
 
 def test_waving_stays_in_place(engine: Engine) -> None:
-    assert max(travel_m(perform(engine, "a person waves", "neutral", seed)) for seed in SEEDS) < 0.5
+    assert max(net_travel_m(perform(engine, "a person waves", SECONDS, "neutral", seed)) for seed in SEEDS) < 0.5
 
 
 def test_running_is_faster_than_walking(engine: Engine) -> None:
     walking, running = (
-        np.mean([speed_mps(perform(engine, f"a person {verb} forward", "neutral", seed)) for seed in SEEDS])
+        np.mean([speed_mps(perform(engine, f"a person {verb} forward", SECONDS, "neutral", seed)) for seed in SEEDS])
         for verb in ("walks", "runs")
     )
     assert running > 1.5 * walking
@@ -62,7 +52,8 @@ def test_running_is_faster_than_walking(engine: Engine) -> None:
 
 def test_sad_walks_slower_and_with_a_lower_head_than_happy(engine: Engine) -> None:
     sad, happy = (
-        [perform(engine, "a person walks forward", emotion, seed) for seed in SEEDS] for emotion in ("sad", "happy")
+        [perform(engine, "a person walks forward", SECONDS, emotion, seed) for seed in SEEDS]
+        for emotion in ("sad", "happy")
     )
     assert np.mean([speed_mps(c) for c in sad]) < 0.7 * np.mean([speed_mps(c) for c in happy])
     heads = [np.mean([c.world()[1][:, HEAD, 1].mean() for c in clips]) for clips in (sad, happy)]
@@ -72,13 +63,13 @@ def test_sad_walks_slower_and_with_a_lower_head_than_happy(engine: Engine) -> No
 @pytest.mark.parametrize("emotion", ["neutral", "angry", "fearful", "excited"])
 @pytest.mark.parametrize("text", ["someone dances and turns", "a character chops down with a sword", "zxqv"])
 def test_nothing_explodes(engine: Engine, text: str, emotion: str) -> None:
-    positions = perform(engine, text, emotion, 3).world()[1]
+    positions = perform(engine, text, SECONDS, emotion, 3).world()[1]
     assert np.isfinite(positions).all()
     assert np.linalg.norm(np.diff(positions, axis=0), axis=-1).max() < MAX_JUMP_M
 
 
 def test_a_clip_lasts_as_long_as_it_was_asked_for(engine: Engine) -> None:
-    assert perform(engine, "a person bows", "neutral", 0, seconds=1.5).frame_count == 45
+    assert perform(engine, "a person bows", 1.5, "neutral", 0).frame_count == 45
 
 
 def test_its_onnx_graphs_compute_what_its_torch_weights_do() -> None:

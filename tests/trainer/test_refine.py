@@ -11,7 +11,7 @@ from animoe.models.tokenizer import Tokenizer, TokenizerConfig
 from animoe.motion.features import FEATURE_COUNT
 from animoe.motion.root_codes import ROOT_GROUPS
 from animoe_trainer.refine import refine_all
-from animoe_trainer.tokenizer import tokenise, tokenise_all, whole_tokens
+from animoe_trainer.tokenizer import tokenise_all, whole_tokens
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def error_m(model: Tokenizer, motion: np.ndarray, codes: np.ndarray) -> float:
 def test_batches_give_the_codes_of_one_by_one(model: Tokenizer, motions: list[np.ndarray]) -> None:
     for motion, codes in zip(motions, tokenise_all(model, motions), strict=True):
         assert len(codes) == len(motion) // 4
-        np.testing.assert_array_equal(codes, tokenise(model, motion))
+        np.testing.assert_array_equal(codes, tokenise_all(model, [motion])[0])
 
 
 def test_refined_codes_are_nearer(model: Tokenizer, motions: list[np.ndarray]) -> None:

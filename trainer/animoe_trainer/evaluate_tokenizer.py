@@ -13,9 +13,9 @@ from animoe.models.tokenizer import Tokenizer
 from animoe.motion.clip import Clip
 from animoe.motion.features import FEATURE_COUNT, RootState, features_to_clip
 from animoe.motion.root_codes import FRAMES_PER_TOKEN, ROOT_GROUPS
-from animoe.rig.canonical import FRAME_RATE_HZ
 from animoe.rig.rotations import Array, angle, inverse, multiply
 from animoe_trainer.corpus import Corpus, Item
+from animoe_trainer.motion_measures import mean_jerk_mps3
 from animoe_trainer.refine import REFINE_STEPS, refine_all
 from animoe_trainer.tokenizer import tokenise_all
 
@@ -57,7 +57,7 @@ def row_figures(model: Tokenizer, inputs: Array, codes: Array) -> RowFigures:
         rotation_deg=float(np.degrees(turn).mean()),
         drift_m=float(drift),
         path_m=float(path),
-        jerk_ratio=mean_jerk(decoded) / max(mean_jerk(truth), 1e-9),
+        jerk_ratio=_jerk(decoded) / max(_jerk(truth), 1e-9),
         frames=len(features),
     )
 
@@ -74,12 +74,8 @@ def _local(features: Array) -> Array:
     return features_to_clip(still, RootState()).world()[1]
 
 
-def mean_jerk(clip: Clip) -> float:
-    """Mean over frames and joints of the third difference of world positions, m/s^3."""
-    if clip.frame_count < 4:
-        return 0.0
-    jerk = np.diff(clip.world()[1], n=3, axis=0) * FRAME_RATE_HZ**3
-    return float(np.linalg.norm(jerk, axis=-1).mean())
+def _jerk(clip: Clip) -> float:
+    return mean_jerk_mps3(clip.world()[1], clip.frame_rate_hz)
 
 
 def evaluate_tokenizer(

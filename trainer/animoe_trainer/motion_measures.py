@@ -59,13 +59,19 @@ def quality_figures(clip: Clip) -> QualityFigures:
     feet = positions[:, CONTACT_INDICES][..., _PLANAR]
     speeds = np.linalg.norm(np.diff(feet, axis=0), axis=-1) * rate
     standing = speeds[contacts[1:] & contacts[:-1]]
-    jerk = np.linalg.norm(np.diff(positions, n=3, axis=0), axis=-1) * rate**3
     return QualityFigures(
         max_jump_m=float(steps.max()),
         foot_slide_mps=float(standing.mean()) if standing.size else None,
         contact_share=float(contacts.mean()),
-        jerk_mps3=float(jerk.mean()),
+        jerk_mps3=mean_jerk_mps3(positions, rate),
     )
+
+
+def mean_jerk_mps3(positions: Array, rate: float) -> float:
+    """Mean length of the third derivative of joint positions (T, J, 3), m/s^3; 0 below 4 frames."""
+    if len(positions) < 4:
+        return 0.0
+    return float((np.linalg.norm(np.diff(positions, n=3, axis=0), axis=-1) * rate**3).mean())
 
 
 def style_figures(clip: Clip) -> StyleFigures:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -19,7 +18,7 @@ from animoe.motion.features import FEATURE_COUNT
 from animoe.motion.root_codes import FRAMES_PER_TOKEN, ROOT_GROUPS
 from animoe.rig.canonical import FRAME_RATE_HZ
 from animoe.rig.rotations import Array
-from animoe_trainer.tokenizer import tokenise_all, whole_tokens
+from animoe_trainer.tokenizer import length_batches, tokenise_all
 
 REFINE_STEPS = 60
 LEARNING_RATE = 0.1
@@ -30,32 +29,28 @@ def refine_all(
     model: Tokenizer, motions: Sequence[Array], *, steps: int = REFINE_STEPS, batch: int = 24
 ) -> list[Array]:
     """Codes (T // 4, G) of motions (T, 203), each at least as near to its motion as the encoder's codes."""
-    codes = [c.copy() for c in tokenise_all(model, motions)]
-    order = sorted(range(len(motions)), key=lambda i: len(codes[i]))
-    for first in range(0, len(order), batch):
-        picks = order[first : first + batch]
-        pose = _refine_batch(model, [whole_tokens(motions[i]) for i in picks], steps)
+    codes = tokenise_all(model, motions)
+    for picks, padded in length_batches(motions, batch):
+        pose = _refine_batch(model, torch.from_numpy(padded), [len(codes[i]) for i in picks], steps)
         for row, i in zip(pose, picks, strict=True):
             codes[i][:, ROOT_GROUPS:] = row[: len(codes[i])]
     return codes
 
 
-def _refine_batch(model: Tokenizer, motions: Sequence[Array], steps: int) -> Array:
-    """Pose codes (B, N, G - 3); motions are padded with their last frame, which does not count."""
-    longest = max(len(m) for m in motions)
-    target = torch.from_numpy(np.stack([np.pad(m, ((0, longest - len(m)), (0, 0)), mode="edge") for m in motions]))
-    counts = torch.tensor([len(m) for m in motions])
-    mask = (torch.arange(longest) < counts[:, None]).float()
+def _refine_batch(model: Tokenizer, target: Tensor, token_counts: Sequence[int], steps: int) -> Array:
+    """Pose codes (B, N, G - 3) of padded motions (B, 4N, 203); the padding does not count."""
+    counts = torch.tensor(token_counts) * FRAMES_PER_TOKEN
+    mask = (torch.arange(target.shape[1]) < counts[:, None]).float()
     with torch.no_grad():
         start = model.encode_latent(target)
         truth = heading_kinematics(target[..., :FEATURE_COUNT])
     latent = start.clone().requires_grad_(True)
     optimiser = torch.optim.Adam([latent], lr=LEARNING_RATE)
-    best = torch.full((len(motions),), torch.inf)
+    best = torch.full((len(target),), torch.inf)
     chosen = torch.zeros(0)
     for step in range(steps + 1):
         quantised, codes, _ = model.quantiser(latent)
-        pose, _ = model.decoder.pose(quantised, model.decoder.initial_state(len(motions)))
+        pose, _ = model.decoder.pose(quantised, model.decoder.initial_state(len(target)))
         loss, error = _losses(torch.cat([target[..., :ROOT_COUNT], pose], dim=-1), truth, mask)
         better = error < best
         chosen = torch.where(better[:, None, None], codes, chosen) if step else codes

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -161,26 +161,26 @@ def quick_check(model: Tokenizer, corpus: Corpus, items: Sequence[Item], device:
     return {"mpjpe_mm": float(np.mean(errors)), "usage": float(usage)}
 
 
-def tokenise(model: Tokenizer, inputs: Array) -> Array:
-    """(T, 203) inputs of one motion -> its codes (T // 4, G) int64, root first."""
-    return tokenise_all(model, [inputs])[0]
-
-
-def tokenise_all(model: Tokenizer, motions: Sequence[Array], batch: int = 64) -> list[Array]:
-    """Codes of many motions at once; motions of like length share a batch (the encoder is causal: padding is safe)."""
-    cut = [whole_tokens(motion) for motion in motions]
-    order = sorted(range(len(cut)), key=lambda i: len(cut[i]))
+def tokenise_all(model: Tokenizer, motions: Sequence[Array]) -> list[Array]:
+    """Codes (T // 4, G) int64, root first, of motions (T, 203). The encoder is causal, so padding changes nothing."""
     codes: dict[int, Array] = {}
-    for first in range(0, len(order), batch):
-        picks = order[first : first + batch]
-        longest = len(cut[picks[-1]])
-        padded = np.stack([np.pad(cut[i], ((0, longest - len(cut[i])), (0, 0)), mode="edge") for i in picks])
+    for picks, padded in length_batches(motions, batch=64):
         with torch.no_grad():
             pose = model.encode(torch.from_numpy(padded))[1].numpy()
         for row, i in zip(pose, picks, strict=True):
-            root = encode_root(cut[i])
+            root = encode_root(whole_tokens(motions[i]))
             codes[i] = np.concatenate([root, row[: len(root)]], axis=-1)
-    return [codes[i] for i in range(len(cut))]
+    return [codes[i] for i in range(len(motions))]
+
+
+def length_batches(motions: Sequence[Array], batch: int) -> Iterator[tuple[list[int], Array]]:
+    """Motions of like length together: their indices, and (B, T, 203) whole tokens padded with the last frame."""
+    cut = [whole_tokens(motion) for motion in motions]
+    order = sorted(range(len(cut)), key=lambda i: len(cut[i]))
+    for first in range(0, len(order), batch):
+        picks = order[first : first + batch]
+        longest = len(cut[picks[-1]])
+        yield picks, np.stack([np.pad(cut[i], ((0, longest - len(cut[i])), (0, 0)), mode="edge") for i in picks])
 
 
 def whole_tokens(inputs: Array) -> Array:

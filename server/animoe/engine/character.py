@@ -64,11 +64,6 @@ class Character:
         self._felt = self._emotion_now()
         self._pending: StepInputs = self._prefix(SLOT_BEGIN, [])
 
-    @property
-    def token_count(self) -> int:
-        """Tokens generated so far."""
-        return self._count
-
     def set_prompt(self, text: str) -> None:
         """Goes on with another prompt from the next token; the same prompt again changes nothing."""
         if text != self._text:
