@@ -15,18 +15,20 @@ identity rest rotations. Files are hostile input: whatever is in them, only `Fil
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from animoe.errors import FileError
+from animoe.errors import FileError, InvalidRequest
 
 if TYPE_CHECKING:
     from animoe.motion.clip import Clip
+    from animoe.rig.rotations import Array
 
 READABLE: tuple[str, ...] = (".bvh", ".glb", ".gltf")
 WRITABLE: tuple[str, ...] = (".bvh", ".glb")
 
-__all__ = ["READABLE", "WRITABLE", "read_clips", "write_clip"]
+__all__ = ["READABLE", "WRITABLE", "read_clips", "write_clip", "write_clips"]
 
 # The readers are imported when a file needs them: `animoe --help` should not wait for numpy.
 
@@ -57,22 +59,60 @@ def read_clips(path: str | Path) -> list[Clip]:
         raise FileError(path, f"cannot be opened ({error.strerror or error})") from error
 
 
-def write_clip(path: str | Path, clip: Clip) -> None:
-    """Writes one clip as .glb or .bvh, chosen by the extension; an existing file is replaced in one step.
+def write_clip(
+    path: str | Path,
+    clip: Clip,
+    *,
+    rotation_order: str = "ZXY",
+    rest_rotations: Array | None = None,
+    template: str | Path | None = None,
+) -> None:
+    """Writes one clip, in the format of the extension; an existing file is replaced in one step.
+
+    Args:
+        path: the file to write; WRITABLE lists the extensions.
+        clip: any skeleton.
+        rotation_order: order of a BVH's rotation channels, one of the six of `bvh_writer.ORDERS`; other formats
+            have quaternions or axis-angle and pass it over.
+        rest_rotations: (J, 4) local rotations of the pose in which a BVH's channels are zero, such as the rig's
+            T-pose; default: the rest pose of the clip's skeleton. Other formats hold rest rotations themselves.
+        template: the user's own skinned .glb or .gltf; a .glb keeps all that is in it and gains the animation.
 
     Raises:
-        FileError: unsupported extension, or the file cannot be written.
-        InvalidRequest: the clip has no frames or holds NaN.
+        FileError: unsupported extension, a template that cannot be read, or the file cannot be written.
+        InvalidRequest: an option that does not fit, a clip without frames or with NaN.
+        IncompatibleSkeleton: the template lacks joints of the clip or has another rest pose.
     """
+    write_clips(path, [clip], rotation_order=rotation_order, rest_rotations=rest_rotations, template=template)
+
+
+def write_clips(
+    path: str | Path,
+    clips: Sequence[Clip],
+    *,
+    rotation_order: str = "ZXY",
+    rest_rotations: Array | None = None,
+    template: str | Path | None = None,
+) -> None:
+    """Writes clips of one skeleton; a .glb holds any number of them, the other formats one. See `write_clip`."""
     path = Path(path)
-    if _checked_suffix(path, WRITABLE, "written") == ".bvh":
+    suffix = _checked_suffix(path, WRITABLE, "written")
+    if template is not None and suffix != ".glb":
+        raise InvalidRequest(f"a template can only be filled into a .glb, not into {path.name}")
+    if suffix != ".glb" and len(clips) != 1:
+        raise InvalidRequest(f"a {suffix} file holds one clip, got {len(clips)}; write one file per clip, or a .glb")
+    if suffix == ".bvh":
         from animoe.formats.bvh_writer import write_bvh
 
-        write_bvh(path, clip)
+        write_bvh(path, clips[0], rotation_order=rotation_order, rest_rotations=rest_rotations)
+    elif template is not None:
+        from animoe.formats.gltf_insert import write_into_glb
+
+        write_into_glb(template, path, clips)
     else:
         from animoe.formats.gltf_writer import write_glb
 
-        write_glb(path, [clip])
+        write_glb(path, clips)
 
 
 def _checked_suffix(path: Path, supported: tuple[str, ...], verb: str) -> str:

@@ -1,10 +1,11 @@
 """BVH writing: centimetres and degrees, Y up, identity rest rotations.
 
 BVH has no rest rotations: its rest pose is the OFFSETs with every rotation zero. So the clip first moves to a
-model-aligned skeleton: same rest joint positions, axes parallel to the model's. With G the rest rotation of
-a joint in model space, p its parent, L a local rotation, t a local translation:
+model-aligned skeleton: the joint positions of a chosen pose (the rig's rest pose, or a T-pose of it), axes parallel
+to the model's. With G the rotation of a joint in that pose in model space, p its parent, L a local rotation, t a
+local translation:
 
-    world rotation   W' = W G^-1           (in rest W = G, hence W' = identity)
+    world rotation   W' = W G^-1           (in that pose W = G, hence W' = identity)
     local rotation   L' = W'p^-1 W' = Gp L G^-1
     local translation  W'p t' = Wp t   =>  t' = Gp t
 
@@ -15,21 +16,33 @@ OFFSET; the root's OFFSET is zero, so that readers which add the two (as iClone 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal, get_args
 
 import numpy as np
 
 from animoe.errors import InvalidRequest
+from animoe.formats.euler_curves import continuous_euler
 from animoe.formats.writing import check_writable, write_atomically
 from animoe.motion.clip import Clip
-from animoe.rig.rotations import IDENTITY, Array, inverse, multiply, normalize, rotate, to_euler
+from animoe.rig.kinematics import local_to_model
+from animoe.rig.rotations import IDENTITY, Array, inverse, multiply, normalize, rotate
 from animoe.rig.skeleton import Skeleton
 
+PositionChannels = Literal["moving", "root", "all"]
 ORDERS = ("XYZ", "XZY", "YXZ", "YZX", "ZXY", "ZYX")
 STILL_M = 1e-6
 """A joint that strays less than this (metres) from its rest translation gets no position channels."""
 
 
-def write_bvh(path: Path, clip: Clip, *, rotation_order: str = "ZXY", unit_per_metre: float = 100.0) -> None:
+def write_bvh(
+    path: Path,
+    clip: Clip,
+    *,
+    rotation_order: str = "ZXY",
+    unit_per_metre: float = 100.0,
+    rest_rotations: Array | None = None,
+    positions: PositionChannels = "moving",
+) -> None:
     """Writes one clip as BVH; an existing file is replaced in one step.
 
     Args:
@@ -37,18 +50,24 @@ def write_bvh(path: Path, clip: Clip, *, rotation_order: str = "ZXY", unit_per_m
         clip: any skeleton; its rest rotations go into the channels, its rest positions into the OFFSETs.
         rotation_order: order in which the rotation channels are listed and applied (intrinsic).
         unit_per_metre: file units in one metre; 100 writes centimetres.
+        rest_rotations: (J, 4) local rotations of the pose that becomes the file's rest pose, such as the rig's
+            T-pose; default: the rest pose of the clip's skeleton.
+        positions: joints with position channels: "moving" (the root and those whose bone changes), "all", or "root"
+            for tools that take no others; stretching is lost then.
 
     Raises:
-        InvalidRequest: unknown order or unit, a clip without frames or with NaN.
+        InvalidRequest: unknown order or unit, a rest pose of another shape, a clip without frames or with NaN.
         FileError: the file cannot be written.
     """
     if rotation_order not in ORDERS:
         raise InvalidRequest(f"rotation order {rotation_order!r} is unknown; choose from {', '.join(ORDERS)}")
     if not (np.isfinite(unit_per_metre) and unit_per_metre > 0):
         raise InvalidRequest(f"units per metre must be positive, got {unit_per_metre}")
+    if positions not in get_args(PositionChannels):
+        raise InvalidRequest(f"positions {positions!r} is unknown; choose from {', '.join(get_args(PositionChannels))}")
     check_writable(clip)
-    aligned = model_aligned(clip)
-    moving = _moving_joints(aligned)
+    aligned = model_aligned(clip, rest_rotations)
+    moving = _moving_joints(aligned, positions)
     order = _depth_first(aligned.skeleton)
     text = "\n".join(
         [
@@ -60,11 +79,21 @@ def write_bvh(path: Path, clip: Clip, *, rotation_order: str = "ZXY", unit_per_m
     write_atomically(Path(path), text.encode("utf-8", "replace"))
 
 
-def model_aligned(clip: Clip) -> Clip:
-    """The same motion on a skeleton with the same rest joint positions and identity rest rotations."""
+def model_aligned(clip: Clip, rest_rotations: Array | None = None) -> Clip:
+    """The same motion on a skeleton with identity rest rotations whose joints rest where `rest_rotations` puts them.
+
+    Args:
+        clip: any skeleton.
+        rest_rotations: (J, 4) local rotations xyzw of the new rest pose; default: that of the clip's skeleton.
+
+    Raises:
+        InvalidRequest: `rest_rotations` of another shape or with NaN.
+    """
     skeleton = clip.skeleton
-    rest, _ = skeleton.rest_model
-    rest = normalize(rest)
+    pose = normalize(skeleton.rest_rotations if rest_rotations is None else rest_rotations)
+    if pose.shape != skeleton.rest_rotations.shape or not np.isfinite(pose).all():
+        raise InvalidRequest(f"the rest pose needs {skeleton.joint_count} finite quaternions, got shape {pose.shape}")
+    rest, _ = local_to_model(pose, skeleton.rest_translations, skeleton.parents)
     above = np.where(skeleton.parents[:, None] < 0, IDENTITY, rest[skeleton.parents])
     rotations = multiply(above, multiply(normalize(clip.local_rotations), inverse(rest)))
     offsets = rotate(above, skeleton.rest_translations)
@@ -72,11 +101,12 @@ def model_aligned(clip: Clip) -> Clip:
     return Clip(straight, clip.frame_rate_hz, rotations, rotate(above, clip.local_translations), clip.name)
 
 
-def _moving_joints(clip: Clip) -> Array:
-    """(J,) bool: joints that need position channels; always the root."""
+def _moving_joints(clip: Clip, positions: PositionChannels) -> Array:
+    """(J,) bool: joints that get position channels; always the root."""
     strays = np.abs(clip.local_translations - clip.skeleton.rest_translations).max(axis=(0, 2)) > STILL_M
-    strays[0] = True
-    return np.asarray(strays)
+    chosen = np.asarray(strays & (positions == "moving") | (positions == "all"))
+    chosen[0] = True
+    return chosen
 
 
 def _depth_first(skeleton: Skeleton) -> list[int]:
@@ -141,8 +171,7 @@ def _plain_names(names: tuple[str, ...]) -> list[str]:
 
 
 def _motion(clip: Clip, order: list[int], moving: Array, rotation_order: str, unit_per_metre: float) -> list[str]:
-    # Angles run on past 180 degrees: a tool that interpolates must not spin the joint back a full turn.
-    degrees = np.degrees(np.unwrap(to_euler(clip.local_rotations, rotation_order), axis=0))
+    degrees = np.degrees(continuous_euler(clip.local_rotations, rotation_order))
     columns = []
     for joint in order:
         if moving[joint]:
