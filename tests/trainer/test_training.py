@@ -58,8 +58,8 @@ class TestPromptEncoder:
             hidden = bert(input_ids=ids, attention_mask=mask).last_hidden_state
             mean = (hidden * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
             expected = torch.nn.functional.normalize(mean, dim=-1)
-            got = SentenceEncoder(bert)(ids, mask)
-            alone = SentenceEncoder(bert)(ids[:1, :5], mask[:1, :5])
+            got, _ = SentenceEncoder(bert)(ids, mask)
+            alone, _ = SentenceEncoder(bert)(ids[:1, :5], mask[:1, :5])
         torch.testing.assert_close(got, expected, atol=1e-5, rtol=0)
         torch.testing.assert_close(alone[0], got[0], atol=1e-5, rtol=0)
 
@@ -70,7 +70,7 @@ class TestPromptEncoder:
         words = [2, 4, 5, 7, 8, 9, 3]  # [CLS] a person walks waves forward [SEP]
         ids = torch.tensor([words])
         with torch.no_grad():
-            exact = SentenceEncoder(bert)(ids, torch.ones_like(ids))[0].numpy()
+            exact = SentenceEncoder(bert)(ids, torch.ones_like(ids))[0][0].numpy()
         vector = prompts.encode("a person walks waves forward")
         assert np.linalg.norm(vector) == pytest.approx(1.0, abs=1e-4)
         assert float(vector @ exact) > 0.99  # weights of 8 bits

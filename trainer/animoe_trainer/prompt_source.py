@@ -40,7 +40,9 @@ def find_source(folder: Path | None = None) -> str:
 
 
 class SentenceEncoder(nn.Module):
-    """Token ids and mask (B, S) -> unit sentence vectors (B, 384): masked mean, so padding changes nothing.
+    """Token ids and mask (B, S) -> unit sentence vectors (B, 384) and word vectors (B, S, 384).
+
+    The sentence is the masked mean of its words, so padding changes nothing; CGED reads the words.
 
     A plain BERT forward pass over the loaded weights, free of the library's mask handling, which does not export with
     dynamic shapes in every version. `tests/trainer` holds the two against each other.
@@ -51,7 +53,7 @@ class SentenceEncoder(nn.Module):
         self.bert = bert
         self.heads: int = bert.config.num_attention_heads
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
         tables = self.bert.embeddings
         x = tables.word_embeddings(input_ids) + tables.token_type_embeddings.weight[0]
         x = tables.LayerNorm(x + tables.position_embeddings.weight[: input_ids.shape[1]])
@@ -61,7 +63,7 @@ class SentenceEncoder(nn.Module):
             x = layer.attention.output.LayerNorm(layer.attention.output.dense(self._attend(layer, x, blocked)) + x)
             x = layer.output.LayerNorm(layer.output.dense(F.gelu(layer.intermediate.dense(x))) + x)
         sentence: Tensor = F.normalize((x * weights).sum(1) / weights.sum(1).clamp(min=1.0), dim=-1)
-        return sentence
+        return sentence, x
 
     def _attend(self, layer: Any, x: Tensor, blocked: Tensor) -> Tensor:
         own = layer.attention.self
@@ -96,7 +98,7 @@ def export_prompt_encoder(source: str, out: Path) -> None:
             (ids, mask),
             str(plain),
             input_names=["input_ids", "attention_mask"],
-            output_names=["sentence"],
+            output_names=["sentence", "words"],
             dynamic_shapes={
                 "input_ids": {0: torch.export.Dim("batch"), 1: torch.export.Dim("length", max=512)},
                 "attention_mask": {0: torch.export.Dim("batch"), 1: torch.export.Dim("length", max=512)},

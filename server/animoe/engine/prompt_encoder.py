@@ -1,8 +1,9 @@
-"""Text -> sentence vector with ONNX Runtime; the same file serves training and run time."""
+"""Text -> sentence and word vectors with ONNX Runtime; the same file serves training and run time."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -16,30 +17,47 @@ from animoe.rig.rotations import Array
 MAX_WORD_PIECES = 128
 
 
+@dataclass(frozen=True, eq=False)
+class EncodedPrompt:
+    """sentence (384,) float32 unit vector; words (T, 384) float32, None when the bundle has no CGED."""
+
+    sentence: Array
+    words: Array | None
+
+
 class PromptEncoder:
-    """Sentence vectors (384,) float32 of prompts, cached by text."""
+    """Vectors of prompts, cached by text."""
 
     def __init__(self, folder: Path, *, threads: int = 1) -> None:
         self._session = open_session(folder / "prompt_encoder.onnx", threads=threads)
         self._tokenizer = _open_tokenizer(folder / "prompt_tokenizer.json")
         self._tokenizer.enable_truncation(MAX_WORD_PIECES)
         self._tokenizer.no_padding()
+        self._outputs = [output.name for output in self._session.get_outputs()]
         self._cached = lru_cache(maxsize=4096)(self._encode)
 
     def encode(self, text: str) -> Array:
         """(384,) float32 unit vector of one prompt."""
-        return self._cached(" ".join(text.lower().split()))
+        return self.encode_words(text).sentence
+
+    def encode_words(self, text: str) -> EncodedPrompt:
+        """Sentence and word vectors of one prompt; capitals do not matter, [MASK] hides a word."""
+        return self._cached(" ".join(text.lower().replace("[mask]", "[MASK]").split()))
 
     def encode_all(self, texts: Sequence[str]) -> Array:
         """(N, 384) float32 unit vectors."""
         return np.stack([self.encode(text) for text in texts])
 
-    def _encode(self, text: str) -> Array:
+    def _encode(self, text: str) -> EncodedPrompt:
         ids = np.array([self._tokenizer.encode(text).ids], dtype=np.int64)
         feeds = {"input_ids": ids, "attention_mask": np.ones_like(ids)}
-        vector: Array = np.asarray(self._session.run(["sentence"], feeds)[0])[0]
-        vector.setflags(write=False)
-        return vector
+        found = {name: np.asarray(value)[0] for name, value in self._run(feeds).items()}
+        for value in found.values():
+            value.setflags(write=False)
+        return EncodedPrompt(found["sentence"], found.get("words"))
+
+    def _run(self, feeds: dict[str, Array]) -> dict[str, Array]:
+        return dict(zip(self._outputs, self._session.run(self._outputs, feeds), strict=True))
 
 
 def _open_tokenizer(path: Path) -> Tokenizer:

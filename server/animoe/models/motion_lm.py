@@ -20,6 +20,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from animoe.errors import NotFound
+from animoe.models.planner import Plan, Planner, PlannerConfig
+from animoe.models.samoe import ExpertBank
 from animoe.models.sequence import LEFT_OPEN, PROMPT_SLOTS, SLOT_TOKEN
 from animoe.motion.emotion import EMOTIONS
 
@@ -44,6 +46,7 @@ class MotionLMConfig:
 
     backbone: a Hugging Face config as a dict with "model_type" (made fresh), or a path / hub id (pretrained).
     groups, codebook_size: of the tokenizer. sentence_dim: of the prompt encoder.
+    planner: `PlannerConfig` as a dict; None = plain generator without CGED and experts.
     """
 
     groups: int
@@ -51,6 +54,7 @@ class MotionLMConfig:
     sentence_dim: int = 384
     backbone: dict[str, Any] | str = field(default_factory=lambda: dict(OWN_LLAMA))
     dropout: float = 0.1
+    planner: dict[str, Any] | None = None
 
 
 @dataclass
@@ -138,10 +142,29 @@ class MotionLM(nn.Module):
         for table in (self.slot, self.left, *self.code):
             nn.init.normal_(table.weight, std=0.02)
         nn.init.normal_(self.emotion.weight, std=0.02)
+        self.planner: Planner | None = None
+        if config.planner is not None:
+            self.planner = Planner(PlannerConfig.from_dict(config.planner), width)
+        self.experts: ExpertBank | None = None
 
-    def embed(self, inputs: LMInputs) -> Tensor:
+    def attach_experts(self) -> ExpertBank:
+        """Makes room for experts on the backbone's linear layers (once; weights must be loaded before)."""
+        if self.experts is None:
+            assert self.planner is not None, "experts need a planner: its gate mixes them"
+            self.experts = ExpertBank(self.backbone, self.planner.config.samoe)
+        return self.experts
+
+    def plan(self, words: Tensor, mask: Tensor) -> Plan:
+        """What the planner makes of prompts: word vectors (B, T, D) and mask (B, T), 1 at words."""
+        assert self.planner is not None, "this generator was made without a planner"
+        found: Plan = self.planner(words, mask)
+        return found
+
+    def embed(self, inputs: LMInputs, plan: Plan | None = None) -> Tensor:
         """Input embeddings (B, S, width)."""
         prompt = self.prompt(inputs.sentence).unflatten(-1, (PROMPT_SLOTS, self.width))
+        if plan is not None:
+            prompt = prompt + plan.slots
         batch = torch.arange(prompt.shape[0], device=prompt.device)[:, None]  # len() would fix B in an export
         prompt = prompt[batch, inputs.slots.clamp(max=PROMPT_SLOTS - 1)]
         code = torch.zeros_like(prompt)
@@ -149,24 +172,38 @@ class MotionLM(nn.Module):
             code = code + table(inputs.codes[..., group])
         content = torch.where((inputs.slots < PROMPT_SLOTS)[..., None], prompt, 0.0)
         content = content + torch.where((inputs.slots == SLOT_TOKEN)[..., None], code, 0.0)
-        control = self.emotion(inputs.emotion) + inputs.inferred[..., None] * self.inferred + self.left(inputs.left)
+        control = inputs.inferred[..., None] * self.inferred + self.left(inputs.left) + self._feel(inputs, plan)
         result: Tensor = content + self.slot(inputs.slots) + control
         return result
 
-    def hidden(self, inputs: LMInputs) -> Tensor:
-        """Hidden states (B, S, width); position s has seen positions <= s."""
-        states = self.backbone(inputs_embeds=self.dropout(self.embed(inputs)), use_cache=False)
+    def _feel(self, inputs: LMInputs, plan: Plan | None) -> Tensor:
+        """(B, S, width): the emotion of every position, as this prompt expresses it."""
+        emotion = inputs.emotion
+        if plan is None:
+            plain: Tensor = self.emotion(emotion)
+            return plain
+        emotion = emotion + inputs.inferred[..., None] * plan.emotion[:, None].to(emotion.dtype)
+        felt: Tensor = emotion.to(plan.basis.dtype) @ (plan.basis + self.emotion.weight.T)
+        return felt
+
+    def hidden(self, inputs: LMInputs, plan: Plan | None = None) -> Tensor:
+        """Hidden states (B, S, width); position s has seen positions <= s. Mix the experts first (`experts.use`)."""
+        states = self.backbone(inputs_embeds=self.dropout(self.embed(inputs, plan)), use_cache=False)
         result: Tensor = states.last_hidden_state
         return result
 
-    def loss(self, inputs: LMInputs, targets: Tensor, mask: Tensor) -> Tensor:
+    def loss(self, inputs: LMInputs, targets: Tensor, mask: Tensor, plan: Plan | None = None) -> Tensor:
         """Mean cross entropy over groups of the codes (B, S, G) that follow positions where `mask` (B, S) is true."""
-        hidden, wanted = self.hidden(inputs)[mask], targets[mask]
-        losses = [
-            F.cross_entropy(logits.float(), wanted[:, group], label_smoothing=0.02)
+        return self.losses(inputs, targets, mask, plan).mean()
+
+    def losses(self, inputs: LMInputs, targets: Tensor, mask: Tensor, plan: Plan | None = None) -> Tensor:
+        """Cross entropy (M,) of each of the M positions where `mask` is true, mean over groups."""
+        hidden, wanted = self.hidden(inputs, plan)[mask], targets[mask]
+        found = [
+            F.cross_entropy(logits.float(), wanted[:, group], label_smoothing=0.02, reduction="none")
             for group, logits in enumerate(self.heads.all_logits(hidden, wanted))
         ]
-        return torch.stack(losses).mean()
+        return torch.stack(found).mean(0)
 
 
 def make_backbone(backbone: dict[str, Any] | str) -> nn.Module:

@@ -1,0 +1,233 @@
+"""SAMoE, the scenario-adapted mixture of experts of ES-MoE (arXiv 2512.19551; sections A3 and A7 of our notes).
+
+Every scenario owns a LoRA expert on all linear layers of the backbone, and a key. A query net turns CGED's pooled
+prompt into a query; the softmax of query times keys over the best k gives one weight per expert, once per prompt, the
+same in all layers. Keys start as rows of one orthonormal matrix; old experts and keys never change again.
+
+What is ours: key 0 belongs to the base itself, an expert without weights. Prompts that the base knows keep to it, and
+the gate has something to learn from the first scenario on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from animoe.errors import InvalidRequest, ShapeError
+
+MAX_EXPERTS = 128
+"""Keys are rows of a 128 x 128 orthonormal matrix."""
+ADAPTED = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+"""Names of the linear layers that experts adapt (Llama, Gemma, Qwen, Mistral alike)."""
+_KEY_SEED = 2512
+
+
+@dataclass(frozen=True)
+class SAMoEConfig:
+    """rank, alpha: of every expert (scale = alpha / rank). top_k: experts per prompt. bottleneck: of the query net."""
+
+    rank: int = 8
+    alpha: float = 16.0
+    dropout: float = 0.05
+    top_k: int = 2
+    bottleneck: int = 64
+
+    @property
+    def scale(self) -> float:
+        return self.alpha / self.rank
+
+
+class Gate(nn.Module):
+    """Pooled prompt -> logits over the base and N experts.
+
+    Attributes:
+        keys: (1 + N', MAX_EXPERTS) frozen keys, row 0 the base's. new_key: the key under training, or None.
+    """
+
+    keys: Tensor
+
+    def __init__(self, config: SAMoEConfig, width: int) -> None:
+        super().__init__()
+        self.down = nn.Linear(width, config.bottleneck, bias=False)
+        self.up = nn.Linear(config.bottleneck, MAX_EXPERTS, bias=False)
+        self.norm = nn.LayerNorm(MAX_EXPERTS)
+        self.register_buffer("keys", first_key(0)[None])
+        self.new_key: nn.Parameter | None = None
+
+    def add_key(self) -> None:
+        """Activates the next orthonormal key; it may be trained until `freeze_key`.
+
+        Raises:
+            InvalidRequest: all keys are in use.
+        """
+        self.freeze_key()
+        if len(self.keys) == MAX_EXPERTS:
+            raise InvalidRequest(f"a bundle holds at most {MAX_EXPERTS - 1} experts; remove one first")
+        self.new_key = nn.Parameter(first_key(len(self.keys)).to(self.keys))
+
+    def freeze_key(self) -> None:
+        """Makes the newest key one of the frozen ones."""
+        if self.new_key is not None:
+            self.keys = torch.cat([self.keys, self.new_key.detach()[None]])
+            self.new_key = None
+
+    def all_keys(self) -> Tensor:
+        """(1 + N, MAX_EXPERTS)."""
+        return self.keys if self.new_key is None else torch.cat([self.keys, self.new_key[None]])
+
+    def query(self, pooled: Tensor) -> Tensor:
+        """(B, MAX_EXPERTS) of length sqrt(MAX_EXPERTS) at the start, so that logits have spread 1."""
+        result: Tensor = self.norm(F.silu(self.up(self.down(pooled))))
+        return result
+
+    def forward(self, pooled: Tensor) -> Tensor:
+        """(B, 1 + N) logits."""
+        return self.query(pooled) @ self.all_keys().T
+
+
+def first_key(index: int) -> Tensor:
+    """Row `index` of the orthonormal matrix that all bundles share."""
+    random = torch.randn(MAX_EXPERTS, MAX_EXPERTS, generator=torch.Generator().manual_seed(_KEY_SEED))
+    return torch.linalg.qr(random)[0][index].clone()
+
+
+def top_k_weights(logits: Tensor, k: int, *, blocked: Tensor | None = None, forced: int | None = None) -> Tensor:
+    """Softmax over the best k logits of each row, 0 elsewhere (A7-12: over logits, not over probabilities).
+
+    Args:
+        logits: (B, N).
+        blocked: (B, N) true where an expert may not be used.
+        forced: an expert that is always among the k (the one under training).
+    """
+    usable = logits if blocked is None else logits.masked_fill(blocked, float("-inf"))
+    ranked = usable.detach().clone()
+    if forced is not None:
+        ranked[:, forced] = float("inf")
+    best = ranked.topk(min(k, logits.shape[-1]), dim=-1).indices
+    kept = torch.full_like(usable, float("-inf")).scatter(-1, best, usable.gather(-1, best))
+    return kept.softmax(-1)
+
+
+class ExpertLinear(nn.Module):
+    """A frozen linear layer and the low-rank changes of all experts: y = W x + scale * sum_j w_j B_j A_j x.
+
+    Attributes:
+        down: (N' * r, in) frozen A of all experts, stacked. up: (out, N' * r) frozen B.
+        new_down, new_up: A and B of the expert under training, or None.
+    """
+
+    down: Tensor
+    up: Tensor
+
+    def __init__(self, base: nn.Linear, bank: ExpertBank) -> None:
+        super().__init__()
+        self.base = base
+        self._bank = [bank]  # in a list: the bank is no child module
+        self.register_buffer("down", base.weight.new_zeros(0, base.in_features))
+        self.register_buffer("up", base.weight.new_zeros(base.out_features, 0))
+        self.new_down: nn.Parameter | None = None
+        self.new_up: nn.Parameter | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.base(x)
+        bank = self._bank[0]
+        weights = bank.rank_weights
+        if weights is None:
+            return y
+        down, up = self.stacked()
+        if not len(down):
+            return y
+        z = F.linear(F.dropout(x, bank.config.dropout, self.training and self.new_down is not None), down)
+        return y + F.linear(z * weights[:, None].to(z.dtype), up)
+
+    def stacked(self) -> tuple[Tensor, Tensor]:
+        """A (N * r, in) and B (out, N * r) of all experts, the newest last."""
+        if self.new_down is None or self.new_up is None:
+            return self.down, self.up
+        return torch.cat([self.down, self.new_down]), torch.cat([self.up, self.new_up], dim=1)
+
+
+class ExpertBank:
+    """All experts of a backbone. Its linear layers are replaced by `ExpertLinear` when the bank is made.
+
+    Use `weights = ...` before a forward pass: (B, 1 + N) as the gate gives them; None switches the experts off.
+    """
+
+    def __init__(self, backbone: nn.Module, config: SAMoEConfig) -> None:
+        self.config = config
+        self.rank_weights: Tensor | None = None
+        self.layers: dict[str, ExpertLinear] = {}
+        self.count = 0
+        for name, module in list(backbone.named_modules()):
+            last = name.rsplit(".", 1)[-1]
+            if isinstance(module, nn.Linear) and last in ADAPTED:
+                parent = backbone.get_submodule(name.rpartition(".")[0])
+                self.layers[name] = ExpertLinear(module, self).train(module.training)
+                setattr(parent, last, self.layers[name])
+        if not self.layers:
+            raise InvalidRequest(f"the backbone has no linear layers named {', '.join(ADAPTED)}: experts need them")
+
+    def use(self, weights: Tensor | None) -> None:
+        """Mixes the experts by (B, 1 + N) weights from now on; column 0 is the base and adds nothing."""
+        if weights is None:
+            self.rank_weights = None
+            return
+        if weights.shape[1] != 1 + self.count:
+            raise ShapeError(f"weights for {weights.shape[1] - 1} experts, the bank holds {self.count}")
+        self.rank_weights = (weights[:, 1:] * self.config.scale).repeat_interleave(self.config.rank, dim=1)
+
+    def add(self, expert: dict[str, tuple[Tensor, Tensor]]) -> None:
+        """Appends a finished expert: layer name -> (A (r, in), B (out, r)).
+
+        Raises:
+            ShapeError: a layer is missing or does not fit.
+        """
+        self.freeze()
+        rank = self.config.rank
+        for name, layer in self.layers.items():
+            down, up = expert.get(name, (torch.zeros(0), torch.zeros(0)))
+            if down.shape != (rank, layer.base.in_features) or up.shape != (layer.base.out_features, rank):
+                raise ShapeError(f"the expert does not fit layer {name}: A {tuple(down.shape)}, B {tuple(up.shape)}")
+        for name, layer in self.layers.items():
+            down, up = expert[name]
+            layer.down = torch.cat([layer.down, down.to(layer.down)])
+            layer.up = torch.cat([layer.up, up.to(layer.up)], dim=1)
+        self.count += 1
+
+    def start_new(self) -> list[nn.Parameter]:
+        """Adds an expert that may be trained (A as Kaiming has it, B = 0: silent at first); its parameters."""
+        self.freeze()
+        for layer in self.layers.values():
+            down = torch.empty(self.config.rank, layer.base.in_features)
+            nn.init.kaiming_uniform_(down, a=5**0.5)
+            layer.new_down = nn.Parameter(down.to(layer.down))
+            layer.new_up = nn.Parameter(layer.up.new_zeros(layer.base.out_features, self.config.rank))
+        self.count += 1
+        return [p for layer in self.layers.values() for p in (layer.new_down, layer.new_up) if p is not None]
+
+    def freeze(self) -> None:
+        """Makes the expert under training one of the frozen ones."""
+        for layer in self.layers.values():
+            down, up = layer.stacked()
+            layer.down, layer.up = down.detach().clone(), up.detach().clone()
+            layer.new_down = layer.new_up = None
+
+    def expert(self, index: int) -> dict[str, tuple[Tensor, Tensor]]:
+        """Layer name -> (A, B) of expert `index` (0 = the first scenario's)."""
+        rows = slice(index * self.config.rank, (index + 1) * self.config.rank)
+        found = {name: layer.stacked() for name, layer in self.layers.items()}
+        return {name: (down[rows].detach().clone(), up[:, rows].detach().clone()) for name, (down, up) in found.items()}
+
+
+def merged_weights(bank: ExpertBank, weights: Sequence[float]) -> dict[str, Tensor]:
+    """Layer name -> W + scale * sum_j w_j B_j A_j: the mixture as plain weights (1 + N `weights`, base first)."""
+    columns = torch.tensor(list(weights[1:])).repeat_interleave(bank.config.rank) * bank.config.scale
+    found = {}
+    for name, layer in bank.layers.items():
+        down, up = layer.stacked()
+        found[name] = layer.base.weight.detach() + (up * columns.to(up)) @ down
+    return found
