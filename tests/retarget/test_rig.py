@@ -48,9 +48,16 @@ def test_a_rig_without_arms_is_refused() -> None:
         rig_from_skeleton(armless)
 
 
-def test_meaningless_names_are_refused_and_shown() -> None:
+def test_meaningless_names_on_a_heap_of_joints_are_refused_and_shown() -> None:
+    flat = canonical_skeleton().rest_translations * 0.0
+    heap = Skeleton.build([f"thing_{i}" for i in range(22)], canonical_skeleton().parents, flat)
     with pytest.raises(IncompatibleSkeleton, match=r"22 joints \(thing_0, thing_1"):
-        rig_from_skeleton(renamed(canonical_skeleton(), lambda i: f"thing_{i}"))
+        rig_from_skeleton(heap)
+
+
+def test_meaningless_names_on_a_body_are_no_hindrance() -> None:
+    rig = rig_from_skeleton(renamed(canonical_skeleton(), lambda i: f"thing_{i}"))
+    assert {role: joints[0] for role, joints in rig.roles.items()} == dict(canonical_skeleton().index)
 
 
 def test_named_roles_drive_a_rig_with_meaningless_names() -> None:

@@ -64,8 +64,7 @@ def read_gltf(path: Path) -> list[Clip]:
         _read_animation(document, index, animation, targets[index], joints)
         for index, animation in enumerate(document.items("animations"))
     ]
-    rest = _folded(document, "nodes", joints.translations[None], joints.scales, joints.parents)[0]
-    skeleton = Skeleton.build(joints.names, joints.parents, rest, joints.rotations)
+    skeleton = _skeleton(document, joints)
     clips: list[Clip] = []
     room = MAX_JOINT_FRAMES
     for animation in animations:
@@ -73,6 +72,23 @@ def read_gltf(path: Path) -> list[Clip]:
             clips.append(_sample(document, animation, joints, skeleton, room))
             room -= clips[-1].frame_count * skeleton.joint_count
     return clips
+
+
+def read_gltf_skeleton(path: Path) -> Skeleton:
+    """The skeleton of a glTF file, animated or not: joints as in `read_gltf`, rest pose of the nodes.
+
+    Raises:
+        FileError: not glTF 2.0, damaged, or with neither a skin nor animated nodes.
+    """
+    document = Document(Path(path))
+    nodes = document.items("nodes")
+    targets = [_targets(document, i, a, len(nodes)) for i, a in enumerate(document.items("animations"))]
+    return _skeleton(document, read_joints(document, nodes, {node for channels in targets for _, node, _ in channels}))
+
+
+def _skeleton(document: Document, joints: Joints) -> Skeleton:
+    rest = _folded(document, "nodes", joints.translations[None], joints.scales, joints.parents)[0]
+    return Skeleton.build(joints.names, joints.parents, rest, joints.rotations)
 
 
 def _targets(document: Document, index: int, animation: Json, node_count: int) -> list[tuple[Json, int, str]]:

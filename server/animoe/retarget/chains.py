@@ -14,7 +14,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from animoe.retarget.alignment import CANONICAL_INDEX
-from animoe.retarget.rig import Rig, is_ancestor
+from animoe.retarget.rig import Rig
+from animoe.retarget.topology import is_ancestor
 from animoe.rig.canonical import canonical_skeleton
 
 Factor = tuple[int, float]

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from difflib import get_close_matches
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from animoe.errors import IncompatibleSkeleton
-from animoe.retarget.roles import find_roles
-from animoe.rig.canonical import CANONICAL_JOINTS
+from animoe.motion.clip import Clip
+from animoe.retarget.mapping import RigMapping, as_mapping
+from animoe.retarget.reading import inspect_skeleton
+from animoe.retarget.topology import SPINE_ROLES, is_ancestor, with_chains
 from animoe.rig.rotations import Array
 from animoe.rig.skeleton import Skeleton
 
@@ -21,8 +22,6 @@ REQUIRED_ROLES: tuple[str, ...] = (
     *(f"{side}_{joint}" for joint in ("shoulder", "elbow", "wrist") for side in _SIDES),
 )
 """Roles without which a rig cannot be driven; besides these it needs a spine joint or a head."""
-_SPINE = ("spine1", "spine2", "spine3")
-_ARM_STARTS = ("left_collar", "right_collar", "left_shoulder", "right_shoulder")
 _BONES = (("hip", "knee"), ("knee", "ankle"), ("shoulder", "elbow"), ("elbow", "wrist"))
 _LEG_LIMITS_M = (0.05, 20.0)
 _MAX_OFFSET_M = 1000.0
@@ -44,92 +43,56 @@ class Rig:
     roles: Mapping[str, tuple[int, ...]]
 
 
-def rig_from_skeleton(skeleton: Skeleton, *, roles: Mapping[str, str] | None = None, name: str = "custom") -> Rig:
+def rig_from_skeleton(
+    skeleton: Skeleton,
+    *,
+    roles: Mapping[str, str] | None = None,
+    mapping: RigMapping | None = None,
+    motion: Sequence[Clip] = (),
+    name: str = "custom",
+) -> Rig:
     """Finds out which joint does what, and checks that the rest pose can be driven.
 
     Args:
         skeleton: the user's rig in our axes (see `frames.skeleton_from_frame`), standing in a T- or A-pose at
             rest.
-        roles: canonical joint name -> joint name, for joints whose names we do not know; these win.
+        roles: canonical joint name -> joint name, for joints that would be found wrongly; these win. Spine and neck
+            still hold every joint on their way.
+        mapping: the user's mapping file; wins as well, and its spine and neck are taken as listed.
+        motion: clips on the skeleton that may help to tell what is what.
         name: what messages call the rig.
 
     Raises:
         IncompatibleSkeleton: roles that name no joint, missing legs, arms, pelvis or spine, or a rest pose
             that is not a standing one in metres.
     """
-    found = {role: tuple(joints) for role, joints in find_roles(skeleton).items()}
-    named = _named_roles(skeleton, roles or {})
-    given = {joints[0] for joints in named.values()}
-    kept = {role: tuple(j for j in joints if j not in given) for role, joints in found.items()}
-    merged = _with_chains(skeleton, {**{role: joints for role, joints in kept.items() if joints}, **named})
-    _check_roles(skeleton, merged)
-    _check_rest(skeleton, merged)
-    return Rig(name, skeleton, merged)
+    _check_numbers(skeleton)
+    reading = inspect_skeleton(skeleton, motion=motion, mapping=_merged(roles, mapping))
+    found = reading.roles
+    if roles and not mapping:
+        found = with_chains(skeleton, found)
+    _check_roles(skeleton, found)
+    _check_rest(skeleton, found)
+    return Rig(name, skeleton, found)
 
 
-def is_ancestor(parents: Array, above: int, joint: int) -> bool:
-    """Whether `above` lies on the way from `joint` to the root (a joint is no ancestor of itself)."""
-    joint = int(parents[joint])
-    while joint > above:
-        joint = int(parents[joint])
-    return joint == above
-
-
-def _named_roles(skeleton: Skeleton, roles: Mapping[str, str]) -> dict[str, tuple[int, ...]]:
-    for role, joint in roles.items():
-        if role not in CANONICAL_JOINTS:
-            near = get_close_matches(role, CANONICAL_JOINTS, n=3, cutoff=0.3) or CANONICAL_JOINTS
-            raise IncompatibleSkeleton(f"unknown role {role!r}; choose from {', '.join(near)}")
-        if joint not in skeleton.index:
-            near = get_close_matches(joint, skeleton.joint_names, n=3, cutoff=0.3) or skeleton.joint_names[:5]
-            raise IncompatibleSkeleton(
-                f"role {role!r} names joint {joint!r}, which the skeleton lacks; it has {', '.join(near)}, ..."
-            )
-    return {role: (skeleton.index[joint],) for role, joint in roles.items()}
-
-
-def _with_chains(skeleton: Skeleton, roles: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
-    """One joint per role, and every joint along spine and neck, known by name or not.
-
-    The spine runs from the pelvis to where arms, neck and head part, the neck from there to the head.
-    """
-    single = {role: joints[:1] for role, joints in roles.items()}
-    ends = [single[r][0] for r in (*_ARM_STARTS, "neck", "head") if r in single]
-    if "pelvis" not in single or not ends:
-        return single
-    lines = [_line(skeleton, end) for end in ends]
-    common = [joint for joint in lines[0] if all(joint in line for line in lines[1:])]
-    spine = [joint for joint in common if joint > single["pelvis"][0] and single["pelvis"][0] in common]
-    if spine:
-        single = {role: joints for role, joints in single.items() if role not in _SPINE}
-        single["spine3"] = (spine[-1],)
-        single |= {"spine1": (spine[0],)} if len(spine) > 1 else {}
-        single |= {"spine2": tuple(spine[1:-1])} if len(spine) > 2 else {}
-    if "head" in single and common:
-        neck = [joint for joint in _line(skeleton, single["head"][0])[:-1] if joint > common[-1]]
-        single = {role: joints for role, joints in single.items() if role != "neck"}
-        single |= {"neck": tuple(neck)} if neck else {}
-    return single
-
-
-def _line(skeleton: Skeleton, joint: int) -> list[int]:
-    """Joints from the root to `joint`, both included."""
-    line = [joint]
-    while skeleton.parents[line[-1]] >= 0:
-        line.append(int(skeleton.parents[line[-1]]))
-    return line[::-1]
+def _merged(roles: Mapping[str, str] | None, mapping: RigMapping | None) -> RigMapping | None:
+    """Roles given in code on top of a mapping file."""
+    if mapping is None:
+        return as_mapping(roles) if roles else None
+    return replace(mapping, roles={**mapping.roles, **as_mapping(roles).roles})
 
 
 def _check_roles(skeleton: Skeleton, roles: Mapping[str, tuple[int, ...]]) -> None:
     missing = [role for role in REQUIRED_ROLES if role not in roles]
-    if not any(role in roles for role in (*_SPINE, "head")):
+    if not any(role in roles for role in (*SPINE_ROLES, "head")):
         missing.append("spine1 or head")
     if missing:
         sample = ", ".join(skeleton.joint_names[:8]) + (", ..." if skeleton.joint_count > 8 else "")
         raise IncompatibleSkeleton(
-            f"the rig lacks {', '.join(missing)}: none of its {skeleton.joint_count} joints ({sample}) has "
-            "a name that we know for it; name the joints in `roles`, or choose a rig that has a pelvis, "
-            "legs, arms and a spine"
+            f"the rig lacks {', '.join(missing)}: neither names nor shape of its {skeleton.joint_count} joints "
+            f"({sample}) tell them; name the joints in `roles` or in a mapping file ('animoe rigs inspect'), or choose "
+            "a rig that has a pelvis, legs, arms and a spine"
         )
     for side in _SIDES:
         for upper, lower in _BONES:
@@ -142,8 +105,8 @@ def _check_roles(skeleton: Skeleton, roles: Mapping[str, tuple[int, ...]]) -> No
                 )
 
 
-def _check_rest(skeleton: Skeleton, roles: Mapping[str, tuple[int, ...]]) -> None:
-    """Refuses a rest pose that no motion can drive: no length, no body's size, or not standing."""
+def _check_numbers(skeleton: Skeleton) -> None:
+    """Refuses rest rotations that are none, and offsets of another world."""
     lengths = np.linalg.norm(skeleton.rest_rotations, axis=-1)
     bad = np.flatnonzero(np.abs(lengths - 1) > 0.01)
     if len(bad):
@@ -157,8 +120,12 @@ def _check_rest(skeleton: Skeleton, roles: Mapping[str, tuple[int, ...]]) -> Non
             f"joint {skeleton.joint_names[far[0]]!r} rests more than {_MAX_OFFSET_M:g} m from its parent; "
             "check the engine frame (its unit is centimetres for Unreal, metres for others), and offsets"
         )
+
+
+def _check_rest(skeleton: Skeleton, roles: Mapping[str, tuple[int, ...]]) -> None:
+    """Refuses a rest pose that no motion can drive: no length, no body's size, or not standing."""
     positions = skeleton.rest_model[1]
-    at = {role: positions[joints[-1 if role in _SPINE else 0]] for role, joints in roles.items()}
+    at = {role: positions[joints[-1 if role in SPINE_ROLES else 0]] for role, joints in roles.items()}
     _check_sizes(at)
     _check_standing(at)
 

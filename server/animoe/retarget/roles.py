@@ -1,4 +1,6 @@
-"""Which joint of a rig plays which canonical role: by known rig profiles, then by normalised names."""
+"""Which joint of a rig plays which canonical role: by known rig profiles, then by what names mean.
+
+Names only; `retarget.reading` adds what the user says, hierarchy and geometry."""
 
 from __future__ import annotations
 
@@ -8,6 +10,7 @@ from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
 
+from animoe.retarget.names import roles_by_words
 from animoe.rig.skeleton import Skeleton
 
 Roles = Mapping[str, tuple[int, ...]]
@@ -45,7 +48,9 @@ def find_roles(skeleton: Skeleton) -> dict[str, tuple[int, ...]]:
         return _exact(skeleton, name_tables()[profile])
     loose = {normalised(name): i for i, name in reversed(list(enumerate(skeleton.joint_names)))}
     found = [_fuzzy(loose, table) for table in name_tables().values()]
-    best = max(found, key=len)
+    spelt = max(found, key=len)
+    meant = roles_by_words(skeleton)
+    best = spelt if len(spelt) >= len(meant) else meant
     return best if len(best) >= _MIN_ROLES else {}
 
 

@@ -15,7 +15,8 @@ import numpy as np
 from animoe.retarget.alignment import RestMatch
 from animoe.retarget.frames import EngineFrame, quaternion_basis
 from animoe.retarget.quadratic import fast_multiply, power
-from animoe.retarget.rig import Rig, is_ancestor
+from animoe.retarget.rig import Rig
+from animoe.retarget.topology import is_ancestor
 from animoe.rig.rotations import Array, inverse, rotate
 
 _NAME = re.compile(r"twist", re.IGNORECASE)
