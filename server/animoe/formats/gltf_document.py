@@ -148,7 +148,7 @@ class Document:
         view = self._views[self.index(holder, "bufferView", len(self._views), place)]
         if "EXT_meshopt_compression" in self._object(view.get("extensions", {}), place):
             raise self.error("its data is compressed", place, "Export it without meshopt compression.")
-        data = self._buffer(self.index(view, "buffer", len(self._buffer_list), place))
+        data = self.buffer(self.index(view, "buffer", len(self._buffer_list), place))
         start = self._size(view, "byteOffset", place, 0)
         end = start + self._size(view, "byteLength", place)
         first = start + self._size(holder, "byteOffset", place, 0)
@@ -174,7 +174,8 @@ class Document:
             raise self.error(f"an object was expected, found {value!r:.30}", place)
         return value
 
-    def _buffer(self, index: int) -> bytes:
+    def buffer(self, index: int) -> bytes:
+        """The bytes of a buffer: the GLB's own chunk, base64 in the file, or a file beside it."""
         if index not in self._buffers:
             uri = self._buffer_list[index].get("uri")
             place = f"buffer {index}"
@@ -183,7 +184,7 @@ class Document:
             elif type(uri) is not str:
                 raise self.error("it has neither data nor an address", place)
             else:
-                load = self._embedded if uri.startswith("data:") else self._beside
+                load = self._embedded if uri.startswith("data:") else self.beside
                 self._buffers[index] = load(uri, place)
         return self._buffers[index]
 
@@ -196,7 +197,7 @@ class Document:
         except (binascii.Error, ValueError) as error:
             raise self.error("its base64 data is broken", place) from error
 
-    def _beside(self, uri: str, place: str) -> bytes:
+    def beside(self, uri: str, place: str) -> bytes:
         """A buffer file in this file's folder or below; a pack must not reach files elsewhere."""
         folder = self.path.parent.resolve()
         try:

@@ -6,8 +6,6 @@ specification (Khronos), sections 3.6 (alignment), 3.7 (skins) and 3.11 (animati
 
 from __future__ import annotations
 
-import json
-import struct
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ import numpy as np
 
 from animoe.errors import InvalidRequest
 from animoe.formats.bone_mesh import bone_mesh
+from animoe.formats.gltf_binary import UBYTE, USHORT, Binary, pack_glb
 from animoe.formats.writing import check_writable, write_atomically
 from animoe.motion.clip import Clip
 from animoe.rig.rotations import Array, normalize, to_matrix, unroll
@@ -23,10 +22,6 @@ from animoe.rig.skeleton import Skeleton
 
 STILL_M = 1e-6
 """A joint that strays less than this (metres) from its rest translation gets no translation track."""
-
-_FLOAT, _UBYTE, _USHORT = 5126, 5121, 5123
-_VERTEX_DATA = 34962  # bufferView target ARRAY_BUFFER
-_TYPES = {1: "SCALAR", 3: "VEC3", 4: "VEC4", 16: "MAT4"}
 
 
 def write_glb(path: Path, clips: Sequence[Clip]) -> None:
@@ -47,7 +42,7 @@ def write_glb(path: Path, clips: Sequence[Clip]) -> None:
         check_writable(clip)
         if clip.skeleton is not skeleton and clip.skeleton.digest != skeleton.digest:
             raise InvalidRequest(f"clip {clip.name!r} is on another skeleton; write one file per skeleton")
-    binary = _Binary()
+    binary = Binary()
     document = {
         "asset": {"version": "2.0", "generator": "AniMoE"},
         "scene": 0,
@@ -59,7 +54,7 @@ def write_glb(path: Path, clips: Sequence[Clip]) -> None:
         "animations": [_animation(clip, index, binary) for index, clip in enumerate(clips)],
         **binary.sections(),
     }
-    write_atomically(Path(path), _pack(document, bytes(binary.data)))
+    write_atomically(Path(path), pack_glb(document, bytes(binary.data)))
 
 
 _MATERIAL = {
@@ -70,44 +65,6 @@ _MATERIAL = {
         "roughnessFactor": 0.7,
     },
 }
-
-
-class _Binary:
-    """The binary chunk as it grows, with the accessors and buffer views that describe it."""
-
-    def __init__(self) -> None:
-        self.data = bytearray()
-        self._accessors: list[dict[str, Any]] = []
-        self._views: list[dict[str, Any]] = []
-
-    def add(self, values: Array, component: int = _FLOAT, *, bounds: bool = False, vertex: bool = False) -> int:
-        """Appends (count, width) or (count,) numbers and returns the index of their accessor."""
-        dtype = {_FLOAT: "<f4", _UBYTE: "<u1", _USHORT: "<u2"}[component]
-        array = np.ascontiguousarray(values, dtype=dtype)
-        rows = array.reshape(len(array), -1)
-        view = {"buffer": 0, "byteOffset": len(self.data), "byteLength": array.nbytes}
-        accessor = {
-            "bufferView": len(self._views),
-            "componentType": component,
-            "count": len(rows),
-            "type": _TYPES[rows.shape[1]],
-        }
-        if vertex:
-            view["target"] = _VERTEX_DATA
-        if bounds:  # of the float32 numbers as stored: a validator compares them exactly
-            accessor |= {"min": rows.min(axis=0).tolist(), "max": rows.max(axis=0).tolist()}
-        self.data += array.tobytes()
-        self.data += bytes(-len(self.data) % 4)
-        self._views.append(view)
-        self._accessors.append(accessor)
-        return len(self._accessors) - 1
-
-    def sections(self) -> dict[str, Any]:
-        return {
-            "accessors": self._accessors,
-            "bufferViews": self._views,
-            "buffers": [{"byteLength": len(self.data)}],
-        }
 
 
 def _joint_nodes(skeleton: Skeleton) -> list[dict[str, Any]]:
@@ -135,7 +92,7 @@ def _free_name(skeleton: Skeleton) -> str:
     return name
 
 
-def _skin(skeleton: Skeleton, binary: _Binary) -> dict[str, Any]:
+def _skin(skeleton: Skeleton, binary: Binary) -> dict[str, Any]:
     rotations, positions = skeleton.rest_model
     turn = np.swapaxes(to_matrix(normalize(rotations)), -1, -2)  # the inverse of a rotation is its transpose
     inverse_bind = np.tile(np.eye(4), (skeleton.joint_count, 1, 1))
@@ -146,7 +103,7 @@ def _skin(skeleton: Skeleton, binary: _Binary) -> dict[str, Any]:
     return {"joints": joints, "skeleton": 0, "inverseBindMatrices": binary.add(column_major)}
 
 
-def _mesh(skeleton: Skeleton, binary: _Binary) -> dict[str, Any]:
+def _mesh(skeleton: Skeleton, binary: Binary) -> dict[str, Any]:
     mesh = bone_mesh(skeleton)
     followed = np.zeros((len(mesh.joints), 4), dtype=np.int64)
     followed[:, 0] = mesh.joints
@@ -155,33 +112,19 @@ def _mesh(skeleton: Skeleton, binary: _Binary) -> dict[str, Any]:
     attributes = {
         "POSITION": binary.add(mesh.positions, bounds=True, vertex=True),
         "NORMAL": binary.add(mesh.normals, vertex=True),
-        "JOINTS_0": binary.add(followed, _UBYTE if skeleton.joint_count <= 256 else _USHORT, vertex=True),
+        "JOINTS_0": binary.add(followed, UBYTE if skeleton.joint_count <= 256 else USHORT, vertex=True),
         "WEIGHTS_0": binary.add(weights, vertex=True),
     }
     return {"name": "bones", "primitives": [{"attributes": attributes, "material": 0}]}
 
 
-def _animation(clip: Clip, index: int, binary: _Binary) -> dict[str, Any]:
-    times = binary.add(np.arange(clip.frame_count) / clip.frame_rate_hz, bounds=True)
+def _animation(clip: Clip, index: int, binary: Binary) -> dict[str, Any]:
     rotations = unroll(normalize(clip.local_rotations))
     strays = np.abs(clip.local_translations - clip.skeleton.rest_translations).max(axis=(0, 2)) > STILL_M
     strays[0] = True
-    samplers: list[dict[str, Any]] = []
-    channels: list[dict[str, Any]] = []
+    tracks: list[tuple[int, str, Array]] = []
     for joint in range(clip.skeleton.joint_count):
-        tracks = [("rotation", rotations[:, joint])]
+        tracks.append((joint, "rotation", rotations[:, joint]))
         if strays[joint]:
-            tracks.append(("translation", clip.local_translations[:, joint]))
-        for path, values in tracks:
-            channels.append({"sampler": len(samplers), "target": {"node": joint, "path": path}})
-            samplers.append({"input": times, "interpolation": "LINEAR", "output": binary.add(values)})
-    return {"name": clip.name or f"clip_{index}", "channels": channels, "samplers": samplers}
-
-
-def _pack(document: dict[str, Any], data: bytes) -> bytes:
-    """GLB: header, JSON chunk padded with spaces, binary chunk padded with zeros (both to four bytes)."""
-    text = json.dumps(document, separators=(",", ":"), allow_nan=False).encode()
-    text += b" " * (-len(text) % 4)
-    data += bytes(-len(data) % 4)
-    chunks = struct.pack("<I4s", len(text), b"JSON") + text + struct.pack("<I4s", len(data), b"BIN\0") + data
-    return struct.pack("<4sII", b"glTF", 2, 12 + len(chunks)) + chunks
+            tracks.append((joint, "translation", clip.local_translations[:, joint]))
+    return binary.add_animation(clip.name or f"clip_{index}", np.arange(clip.frame_count) / clip.frame_rate_hz, tracks)
