@@ -199,11 +199,12 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> TinyRun:
     from animoe.engine.prompt_encoder import PromptEncoder
     from animoe.models.motion_lm import OWN_LLAMA, MotionLMConfig
     from animoe.models.tokenizer import TokenizerConfig
-    from animoe_trainer.base import BaseConfig, train_base
+    from animoe_trainer.base import train_base
     from animoe_trainer.corpus import load_corpus
     from animoe_trainer.loop import LoopConfig
     from animoe_trainer.make_bundle import make_bundle
     from animoe_trainer.prompt_source import export_prompt_encoder
+    from animoe_trainer.sequences import BatchConfig
     from animoe_trainer.tokenizer import train_tokenizer
 
     root = tmp_path_factory.mktemp("tiny")
@@ -215,6 +216,6 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> TinyRun:
     export_prompt_encoder(str(write_tiny_encoder(run.encoder)), run.base)
     llama = OWN_LLAMA | {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_key_value_heads": 2}
     lm = MotionLMConfig(shape.groups, tokenizer.codebook_size, sentence_dim=32, backbone=llama)
-    train_base(corpus, tokenizer, PromptEncoder(run.base), run.base, lm, loop, BaseConfig(batch=8))
+    train_base(corpus, tokenizer, PromptEncoder(run.base), run.base, lm, loop, BatchConfig(batch=8))
     make_bundle(run.tokenizer, run.base, run.bundle, "tiny")
     return run

@@ -21,12 +21,14 @@ from animoe.models.sequence import LEFT_OPEN, PROMPT_SLOTS, SLOT_BEGIN, SLOT_RES
 from animoe.models.tokenizer import TokenizerConfig
 from animoe.motion.emotion import EMOTIONS
 from animoe_trainer.__main__ import main
-from animoe_trainer.base import BaseConfig, BatchMaker, TokenCorpus, load_motion_lm, train_base
+from animoe_trainer.base import load_motion_lm, train_base
 from animoe_trainer.corpus import Corpus, load_corpus
 from animoe_trainer.evaluate_tokenizer import evaluate_tokenizer
 from animoe_trainer.loop import LoopConfig
 from animoe_trainer.prompt_source import SentenceEncoder, find_source
+from animoe_trainer.prompts import PromptTable
 from animoe_trainer.reports import print_tokenizer_report
+from animoe_trainer.sequences import BatchConfig, BatchMaker, TokenCorpus, corpus_texts
 from animoe_trainer.tokenizer import load_tokenizer, train_tokenizer
 
 SMALL = TokenizerConfig(pose_groups=2, width=144, encoder_dilations=(1,), decoder_dilations=(1, 2))
@@ -39,8 +41,10 @@ def corpus(tiny: Any) -> Corpus:
 
 @pytest.fixture(scope="module")
 def batches(tiny: Any, corpus: Corpus) -> BatchMaker:
-    tokens = TokenCorpus(corpus, corpus.select("train"), load_tokenizer(tiny.tokenizer), PromptEncoder(tiny.base))
-    return BatchMaker(tokens, BaseConfig(batch=64, crop_tokens=8, corrupt=0.0, drop_text=0.0), 32, seed=0)
+    items = corpus.select("train")
+    table = PromptTable(corpus_texts(items), PromptEncoder(tiny.base))
+    tokens = TokenCorpus(corpus, items, load_tokenizer(tiny.tokenizer), table)
+    return BatchMaker(tokens, BatchConfig(batch=64, crop_tokens=8, corrupt=0.0, drop_text=0.0), seed=0)
 
 
 class TestPromptEncoder:
@@ -113,31 +117,33 @@ class TestTokenizer:
 class TestBatches:
     def test_the_same_step_gives_the_same_batch(self, batches: BatchMaker) -> None:
         a, b = batches.batch(3), batches.batch(3)
-        assert all(torch.equal(x, y) for x, y in zip(vars(a[0]).values(), vars(b[0]).values(), strict=True))
-        assert not torch.equal(batches.batch(4)[1], a[1])
+        assert all(torch.equal(x, y) for x, y in zip(vars(a.inputs).values(), vars(b.inputs).values(), strict=True))
+        assert torch.equal(a.words, b.words)
+        assert not torch.equal(batches.batch(4).targets, a.targets)
 
     def test_a_position_is_taught_the_token_that_comes_next(self, batches: BatchMaker) -> None:
-        inputs, targets, mask = batches.batch(0)
+        batch = batches.batch(0)
+        inputs, targets, mask = batch.inputs, batch.targets, batch.mask
         follows = mask[:, :-1] & (inputs.slots[:, 1:] == SLOT_TOKEN) & mask[:, 1:]
         assert follows.any()
         assert torch.equal(targets[:, :-1][follows], inputs.codes[:, 1:][follows])
         assert not mask[:, :PROMPT_SLOTS].any()
 
     def test_left_counts_down_to_one_or_stays_open(self, batches: BatchMaker) -> None:
-        inputs, _, mask = batches.batch(0)
-        for left, seen in zip(inputs.left, mask, strict=True):
+        batch = batches.batch(0)
+        for left, seen in zip(batch.inputs.left, batch.mask, strict=True):
             counted = left[seen]
             falls = torch.equal(counted, counted[0] - torch.arange(len(counted)))
             assert falls or set(counted.tolist()) == {LEFT_OPEN}
             assert falls is False or (counted >= 1).all()
 
     def test_clips_begin_and_crops_resume(self, batches: BatchMaker) -> None:
-        openings = batches.batch(0)[0].slots[:, PROMPT_SLOTS].tolist()
+        openings = batches.batch(0).inputs.slots[:, PROMPT_SLOTS].tolist()
         assert set(openings) == {SLOT_BEGIN, SLOT_RESUME}
 
     def test_an_acted_emotion_is_shown_with_neutral_words(self, tiny: Any, batches: BatchMaker) -> None:
         """So that the emotion is a control: every combination of given and inferred occurs, never both."""
-        inputs, _, _ = batches.batch(0)
+        inputs = batches.batch(0).inputs
         given, inferred = inputs.emotion[:, 0].abs().sum(-1) > 0, inputs.inferred[:, 0] > 0
         assert given.any() and inferred.any()
         assert not (given & inferred).any()
@@ -166,7 +172,7 @@ class TestWholeWay:
         tokenizer = train_tokenizer(kept, tmp_path, SMALL, loop, frames_per_batch=64)
         shape = load_motion_lm(tiny.base).config
         lm = MotionLMConfig(shape.groups, shape.codebook_size, 32, shape.backbone)
-        train_base(kept, tokenizer, PromptEncoder(tiny.base), tmp_path, lm, loop, BaseConfig(batch=2))
+        train_base(kept, tokenizer, PromptEncoder(tiny.base), tmp_path, lm, loop, BatchConfig(batch=2))
         assert (tmp_path / "motion_lm.safetensors").is_file()
 
     def test_the_commands_say_what_is_wrong(

@@ -132,9 +132,10 @@ def _tokenizer(options: argparse.Namespace) -> int:
 def _base(options: argparse.Namespace) -> int:
     from animoe.engine.prompt_encoder import PromptEncoder
     from animoe.models.motion_lm import MotionLMConfig
-    from animoe_trainer.base import BaseConfig, train_base
+    from animoe_trainer.base import train_base
     from animoe_trainer.corpus import load_corpus
     from animoe_trainer.prompt_source import export_prompt_encoder, find_source
+    from animoe_trainer.sequences import BatchConfig
     from animoe_trainer.tokenizer import load_tokenizer
 
     corpus = load_corpus(pack_folders(options.packs), options.cache)
@@ -150,7 +151,7 @@ def _base(options: argparse.Namespace) -> int:
         options.out,
         config,
         _loop(options),
-        BaseConfig(),
+        BatchConfig(),
         resume=options.resume,
         device=options.device,
     )

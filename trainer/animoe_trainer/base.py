@@ -1,168 +1,33 @@
-"""Stage 1b: trains the motion LM on all packs: text, emotion and length in, motion codes out. No experts yet.
-
-Emotion must be a control and not only a word. Two thirds of the acted clips are therefore shown with a *neutral*
-description of the same content ("a person walks") and the emotion vector alone says how; the rest keep their own words,
-with the vector or with the flag that leaves the emotion to the text.
-"""
+"""Stage 1b: trains the generator, with CGED but without experts: text, emotion and length in, motion codes out."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
-from torch import nn
-from tqdm import tqdm
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 from animoe.engine.prompt_encoder import PromptEncoder
-from animoe.errors import BundleError, InvalidRequest
-from animoe.models.motion_lm import LMInputs, MotionLM, MotionLMConfig
-from animoe.models.sequence import LEFT_OPEN, MAX_LEFT, PROMPT_SLOTS, SLOT_BEGIN, SLOT_RESUME, SLOT_TOKEN
+from animoe.errors import BundleError
+from animoe.models.motion_lm import MotionLM, MotionLMConfig
 from animoe.models.tokenizer import Tokenizer
-from animoe.motion.emotion import EmotionKey
-from animoe.motion.root_codes import FRAMES_PER_TOKEN
-from animoe.rig.rotations import Array
+from animoe.motion.emotion import EMOTIONS
 from animoe_trainer.corpus import Corpus, Item
+from animoe_trainer.dictionary import emotion_rows
 from animoe_trainer.loop import LoopConfig, Losses, run_loop
-from animoe_trainer.tokenizer import tokenise_all
+from animoe_trainer.prompts import PromptTable
+from animoe_trainer.sequences import UNSAID, Batch, BatchConfig, BatchMaker, TokenCorpus, corpus_texts, long_enough
 
-MIN_TOKENS = 2
-Batch = tuple[LMInputs, torch.Tensor, torch.Tensor]
-
-
-@dataclass(frozen=True)
-class BaseConfig:
-    """How batches are made.
-
-    crop_tokens: longest crop (40 tokens = 5.3 s). acted_boost: how much likelier a clip with an acted emotion is drawn.
-    corrupt: share of context tokens replaced by another clip's, so that sampling errors do not derail the model.
-    """
-
-    batch: int = 64
-    crop_tokens: int = 40
-    acted_boost: float = 6.0
-    corrupt: float = 0.06
-    from_start: float = 0.5
-    open_end: float = 0.3
-    drop_text: float = 0.1
-
-
-class TokenCorpus:
-    """Codes of every item at all four frame offsets, and the sentence vectors of its texts."""
-
-    def __init__(self, corpus: Corpus, items: Sequence[Item], tokenizer: Tokenizer, prompts: PromptEncoder) -> None:
-        self.items = long_enough(items)
-        if not self.items:
-            raise InvalidRequest("no clip of the packs is long enough to train on")
-        # Every clip started at frame 0, 1, 2 and 3: four tokenisations of the same motion.
-        offsets = range(FRAMES_PER_TOKEN)
-        found = tokenise_all(tokenizer, [corpus.frames(item)[offset:] for item in self.items for offset in offsets])
-        self.codes = [found[i : i + FRAMES_PER_TOKEN] for i in range(0, len(found), FRAMES_PER_TOKEN)]
-        texts = sorted({t for item in self.items for t in item.texts})
-        vectors = [prompts.encode(text) for text in tqdm(texts, desc="embedding texts", leave=False)]
-        self.sentences = dict(zip(texts, vectors, strict=True))
-        self.plain = _plain_texts(self.items)
-
-
-def long_enough(items: Sequence[Item]) -> list[Item]:
-    """Items that hold two tokens at any frame offset."""
-    return [item for item in items if item.count >= FRAMES_PER_TOKEN * (MIN_TOKENS + 1)]
-
-
-def _plain_texts(items: Sequence[Item]) -> dict[tuple[str, bool], list[str]]:
-    """(content, mirrored) -> descriptions of that content performed neutrally in an ordinary style."""
-    plain: dict[tuple[str, bool], list[str]] = {}
-    for item in items:
-        if item.emotion == "neutral" and item.style == "normal":
-            plain.setdefault((item.content, item.mirrored), []).extend(item.texts)
-    return plain
-
-
-class BatchMaker:
-    """Draws training sequences; the same step always gives the same batch."""
-
-    def __init__(self, tokens: TokenCorpus, config: BaseConfig, sentence_dim: int, seed: int) -> None:
-        self.tokens, self.config, self.seed = tokens, config, seed
-        self.sentence_dim = sentence_dim
-        totals: dict[str, int] = {}
-        for item in tokens.items:
-            totals[item.pack] = totals.get(item.pack, 0) + item.count
-        boost = {True: config.acted_boost, False: 1.0}
-        weights = [
-            np.sqrt(item.count) * boost[item.emotion != "neutral"] / totals[item.pack] ** 0.4 for item in tokens.items
-        ]
-        self.weights = np.array(weights) / np.sum(weights)
-
-    def batch(self, step: int, *, evaluate: bool = False) -> Batch:
-        """Inputs, targets (B, S, G) and the mask (B, S) of positions whose next token counts."""
-        rng = np.random.default_rng((self.seed, step, int(evaluate)))
-        picks = rng.choice(len(self.tokens.items), size=self.config.batch, p=self.weights)
-        rows = [self._sequence(int(i), rng, evaluate) for i in picks]
-        length = max(len(r["slots"]) for r in rows)
-        arrays = {key: np.stack([_padded(r[key], length) for r in rows]) for key in rows[0] if key != "sentence"}
-        sentence = torch.from_numpy(np.stack([r["sentence"] for r in rows]))
-        t = {key: torch.from_numpy(value) for key, value in arrays.items()}
-        inputs = LMInputs(sentence, t["slots"], t["codes"], t["emotion"], t["inferred"], t["left"])
-        return inputs, t["targets"], t["mask"]
-
-    def _sequence(self, index: int, rng: np.random.Generator, evaluate: bool) -> dict[str, Array]:
-        config, item = self.config, self.tokens.items[index]
-        clip = self.tokens.codes[index][int(rng.integers(FRAMES_PER_TOKEN))]
-        total = len(clip)
-        start = 0 if rng.random() < config.from_start else int(rng.integers(max(1, total - MIN_TOKENS)))
-        codes = clip[start : start + config.crop_tokens]
-        sentence, emotion, inferred = self._condition(item, rng, evaluate)
-        count = len(codes)
-        slots = np.array([*range(PROMPT_SLOTS), SLOT_BEGIN if start == 0 else SLOT_RESUME, *[SLOT_TOKEN] * (count - 1)])
-        seen = np.zeros((len(slots), codes.shape[1]), dtype=np.int64)
-        seen[PROMPT_SLOTS + 1 :] = codes[:-1]
-        if not evaluate:
-            self._corrupt(seen[PROMPT_SLOTS + 1 :], rng)
-        targets = np.zeros_like(seen)
-        targets[PROMPT_SLOTS:] = codes
-        left = np.full(len(slots), LEFT_OPEN)
-        if rng.random() >= config.open_end:
-            left[PROMPT_SLOTS:] = np.minimum(total - start - np.arange(count), MAX_LEFT)
-            left[:PROMPT_SLOTS] = left[PROMPT_SLOTS]
-        return {
-            "sentence": sentence,
-            "slots": slots,
-            "codes": seen,
-            "targets": targets,
-            "emotion": np.tile(emotion, (len(slots), 1)),
-            "inferred": np.full(len(slots), inferred, dtype=np.float32),
-            "left": left,
-            "mask": np.arange(len(slots)) >= PROMPT_SLOTS,
-        }
-
-    def _condition(self, item: Item, rng: np.random.Generator, evaluate: bool) -> tuple[Array, Array, float]:
-        """Sentence vector, emotion vector and the flag "emotion left to the text"."""
-        own = self.tokens.sentences[str(rng.choice(item.texts))]
-        given = EmotionKey(0.0, {item.emotion: 1.0}).vector
-        draw = rng.random()
-        plain = self.tokens.plain.get((item.content, item.mirrored), [])
-        if item.emotion != "neutral" and plain and draw < 0.65:
-            own, inferred = self.tokens.sentences[str(rng.choice(plain))], 0.0
-        else:
-            inferred = float(draw > 0.82) if item.emotion != "neutral" else float(draw > 0.7)
-        if not evaluate and rng.random() < self.config.drop_text:
-            own = np.zeros(self.sentence_dim, dtype=np.float32)
-        return own, np.zeros_like(given) if inferred else given, inferred
-
-    def _corrupt(self, seen: Array, rng: np.random.Generator) -> None:
-        hit = np.flatnonzero(rng.random(len(seen)) < self.config.corrupt)
-        for position in hit:
-            other = self.tokens.codes[int(rng.integers(len(self.tokens.codes)))][0]
-            seen[position] = other[int(rng.integers(len(other)))]
-
-
-def _padded(row: Array, length: int) -> Array:
-    return np.pad(row, [(0, length - len(row))] + [(0, 0)] * (row.ndim - 1))
+EMOTION_LOSS = 0.1
+"""Weight of the emotion head's loss (lambda of the paper)."""
+ROWS_PER_EMOTION = 8
 
 
 def train_base(
@@ -172,34 +37,41 @@ def train_base(
     out: Path,
     lm: MotionLMConfig,
     loop: LoopConfig,
-    base: BaseConfig,
+    batch: BatchConfig,
     *,
+    items: Sequence[Item] | None = None,
+    emotion_loss: float = EMOTION_LOSS,
     resume: bool = False,
     device: str = "cpu",
 ) -> MotionLM:
-    """Trains and saves the generator (`motion_lm.safetensors`, `motion_lm.json`) in `out`."""
+    """Trains and saves the generator (`motion_lm.safetensors`, `motion_lm.json`) in `out`.
+
+    Args:
+        items: what to train on; None = the train split of the whole corpus, with its mirror images.
+        emotion_loss: weight of the emotion head's loss.
+    """
     torch.manual_seed(loop.seed)
-    train = TokenCorpus(corpus, corpus.select("train", mirrored=True), tokenizer, prompts)
+    chosen = corpus.select("train", mirrored=True) if items is None else list(items)
     held_out = long_enough(corpus.select("val"))
-    batches = BatchMaker(train, base, lm.sentence_dim, loop.seed)
-    checks = None
-    if held_out:
-        checks = BatchMaker(TokenCorpus(corpus, held_out, tokenizer, prompts), base, lm.sentence_dim, loop.seed)
-    model = MotionLM(lm).to(device)
+    table = PromptTable(corpus_texts([*chosen, *held_out]), prompts, device=device)
+    train = TokenCorpus(corpus, chosen, tokenizer, table)
+    batches = BatchMaker(train, batch, loop.seed)
+    checks = BatchMaker(TokenCorpus(corpus, held_out, tokenizer, table), batch, loop.seed) if held_out else None
+    model = MotionLM(lm)
+    if model.planner is not None:
+        model.planner.cged.add_rows(*emotion_rows(train, ROWS_PER_EMOTION, seed=loop.seed))
+        model.planner.cged.freeze_rows()
+    model.to(device)
 
     def batch_losses(step: int) -> Losses:
-        inputs, targets, mask = to_device(batches.batch(step), device)
-        return {"total": model.loss(inputs, targets, mask)}
+        return generator_losses(model, batches.batch(step), emotion_loss)
 
     def validate(averaged: nn.Module) -> dict[str, float]:
         assert isinstance(averaged, MotionLM)
         if checks is None:
             return {}
-        losses = []
-        for step in range(8):
-            inputs, targets, mask = to_device(checks.batch(step, evaluate=True), device)
-            losses.append(averaged.loss(inputs, targets, mask).item())
-        return {"nats": float(np.mean(losses))}
+        found = [generator_losses(averaged, checks.batch(step, evaluate=True), 0.0)["total"] for step in range(8)]
+        return {"nats": float(np.mean([loss.item() for loss in found]))}
 
     trained = run_loop(model, out, loop, batch_losses, validate, resume=resume, label="motion LM")
     assert isinstance(trained, MotionLM)
@@ -207,16 +79,36 @@ def train_base(
     return trained
 
 
-def to_device(batch: Batch, device: str) -> Batch:
-    """The same batch on another device."""
-    inputs, targets, mask = batch
-    moved = LMInputs(**{name: tensor.to(device) for name, tensor in vars(inputs).items()})
-    return moved, targets.to(device), mask.to(device)
+def generator_losses(model: MotionLM, batch: Batch, emotion_loss: float) -> Losses:
+    """L_llm and, with a planner, L_emo; "total" is their weighted sum."""
+    if model.planner is None:
+        return {"total": model.loss(batch.inputs, batch.targets, batch.mask)}
+    plan = model.plan(batch.words, batch.word_mask)
+    found = {"llm": model.loss(batch.inputs, batch.targets, batch.mask, plan)}
+    if emotion_loss and model.planner.config.decouple:
+        found["emotion"] = head_loss(plan.logits, batch.told)
+    total = found["llm"] + emotion_loss * found.get("emotion", torch.zeros(()))
+    return {"total": total, **found}
+
+
+def head_loss(logits: Tensor, told: Tensor) -> Tensor:
+    """L_emo: cross entropy (B, E) against told emotions (B,), over the emotions that occur in the batch (A7-8).
+
+    An emotion that a scenario never shows would otherwise be unlearned.
+    """
+    said = told != UNSAID
+    if not bool(said.any()):
+        return logits.sum() * 0.0
+    logits, told = logits[said].float(), told[said]
+    present = torch.zeros(len(EMOTIONS), dtype=torch.bool, device=logits.device)
+    present[told] = True
+    return F.cross_entropy(logits.masked_fill(~present, -1e4), told)
 
 
 def save_motion_lm(model: MotionLM, folder: Path) -> None:
     """Writes weights (safetensors, no pickle) and config; a pretrained backbone's own config is written out in full."""
-    save_file({k: v.contiguous() for k, v in model.state_dict().items()}, folder / "motion_lm.safetensors")
+    state = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
+    save_file(state, folder / "motion_lm.safetensors")
     backbone: Any = model.backbone.config
     fields = asdict(model.config) | {"backbone": backbone.to_dict()}
     (folder / "motion_lm.json").write_text(json.dumps(fields, indent=1) + "\n")
@@ -230,7 +122,12 @@ def load_motion_lm(folder: Path) -> MotionLM:
     """
     try:
         model = MotionLM(MotionLMConfig(**json.loads((folder / "motion_lm.json").read_text())))
-        state = {k: v.float() for k, v in load_file(folder / "motion_lm.safetensors").items()}
+        state = load_file(folder / "motion_lm.safetensors")
+        state = {k: v.float() if v.is_floating_point() else v for k, v in state.items()}
+        if model.planner is not None:  # the dictionary has as many rows as were learnt
+            cged = model.planner.cged
+            cged.rows, cged.row_class = (state[f"planner.cged.{name}"] for name in ("rows", "row_class"))
+            model.planner.gate.keys = state["planner.gate.keys"]
         model.load_state_dict(state)
     except (OSError, ValueError, TypeError, RuntimeError, KeyError) as error:
         raise BundleError(f"no usable motion LM in {folder}: {error}") from error

@@ -1,4 +1,4 @@
-"""Prompts as the trainer needs them: vectors of every text of a corpus, once, and of its twin with emotion words hidden.
+"""Prompts as the trainer needs them: vectors of every text, once, and of its twin with emotion words hidden.
 
 Hiding (A7-5 of our notes) keeps the emotion head from being a bag of words: with "sadly" masked it has to look at the
 manner ("head lowered, slow dragging steps") and at the dictionary.
@@ -62,7 +62,7 @@ class PromptTable:
         return int(self._hidden[row])
 
     def vectors(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Sentences (B, 384), words (B, T, 384) and mask (B, T) of rows (B,), cut to the longest."""
+        """Sentences (B, D), words (B, T, D) and mask (B, T) of rows (B,), cut to the longest."""
         rows = rows.to(self.sentences.device)
         mask = self.mask[rows]
         longest = max(1, int(mask.sum(1).max()))
@@ -70,14 +70,16 @@ class PromptTable:
 
 
 def _encode_all(texts: Sequence[str], encoder: PromptEncoder) -> tuple[Array, Array, Array]:
-    count = len(texts) + 1
-    sentences = np.zeros((count, 384), dtype=np.float32)
-    words = np.zeros((count, MAX_WORDS, 384), dtype=np.float16)
-    mask = np.zeros((count, MAX_WORDS), dtype=np.float32)
-    for row, text in enumerate(tqdm(texts, desc="embedding texts", leave=False), start=1):
-        found = encoder.encode_words(text)
-        if found.words is None:
+    """Sentences, words and mask of all rows; row BLANK says nothing (one word of zeros)."""
+    found = [encoder.encode_words(text) for text in tqdm(texts, desc="embedding texts", leave=False)]
+    width = len(found[0].sentence) if found else 1
+    sentences = np.zeros((len(texts) + 1, width), dtype=np.float32)
+    words = np.zeros((len(texts) + 1, MAX_WORDS, width), dtype=np.float16)
+    mask = np.zeros((len(texts) + 1, MAX_WORDS), dtype=np.float32)
+    mask[BLANK, 0] = 1.0
+    for row, prompt in enumerate(found, start=1):
+        if prompt.words is None:
             raise BundleError("this prompt encoder gives no word vectors; export it again with `animoe-train base`")
-        part = found.words[:MAX_WORDS]
-        sentences[row], words[row, : len(part)], mask[row, : len(part)] = found.sentence, part, 1.0
+        part = prompt.words[:MAX_WORDS]
+        sentences[row], words[row, : len(part)], mask[row, : len(part)] = prompt.sentence, part, 1.0
     return sentences, words, mask
