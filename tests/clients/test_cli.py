@@ -42,7 +42,7 @@ def test_commands_that_ask_a_server_import_no_inference_stack(target: str, tmp_p
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["generate", "walk", "--out", "clip.fbx"], "--out clip.fbx must end in .bvh or .glb"),
+        (["generate", "walk", "--out", "clip.mp4"], "--out clip.mp4 must end in .bvh or .glb"),
         (["generate", "walk", "--out", "missing/clip.glb"], "there is no folder"),
         (["generate", "", "--out", "clip.glb"], "the prompt is empty"),
         (["generate", "walk", "--emotion", "bored", "--out", "clip.glb"], "unknown emotion 'bored'"),

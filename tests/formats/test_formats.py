@@ -16,7 +16,7 @@ from animoe.formats import read_clips, write_clip
 from animoe.motion.clip import Clip
 
 
-@pytest.mark.parametrize("name", ["a.fbx", "a", "a.bvh.zip"])
+@pytest.mark.parametrize("name", ["a.obj", "a", "a.bvh.zip"])
 def test_unsupported_extensions_are_refused_with_the_supported_ones(tmp_path: Path, clip: Clip, name: str) -> None:
     (tmp_path / name).write_bytes(b"something")
     with pytest.raises(FileError, match=r"cannot be read.*\.bvh, \.glb, \.gltf"):

@@ -9,11 +9,14 @@ from pathlib import Path
 from animoe.cli.take import Order, Take, check_writable, take_from_server, take_in_process
 from animoe.client import Client
 from animoe.formats import WRITABLE, write_clip
+from animoe.formats.blender import require_blender
 
 
 def run(arguments: argparse.Namespace) -> None:
     out: Path = arguments.out
     check_writable(out, WRITABLE)
+    if out.suffix.lower() == ".fbx":
+        require_blender(out)
     order = Order(
         arguments.text,
         arguments.seconds,

@@ -66,7 +66,7 @@ def _serve(parser: argparse.ArgumentParser) -> None:
 def _generate(parser: argparse.ArgumentParser) -> None:
     _prompt(parser)
     parser.add_argument("--seconds", type=float, default=4.0, help="length, 0.2 to 60; default 4")
-    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="clip.glb or clip.bvh")
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="clip.glb, .bvh or .fbx (by Blender)")
     parser.add_argument("--server", metavar="HOST:PORT", help="ask this server; default: make it in this process")
     _bundle(parser)
     _json(parser)

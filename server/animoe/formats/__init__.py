@@ -10,7 +10,8 @@ A file may differ:
 
 glTF is read straight into our convention at 30 fps. BVH is read as its plain numbers, and `formats.normalise`
 finds the unit and the up axis from the skeleton. What we write: glTF in metres; BVH in centimetres, Y up,
-identity rest rotations. Files are hostile input: whatever is in them, only `FileError` comes out.
+identity rest rotations; FBX in centimetres, Y up, by a Blender of the user's (`formats.blender`). Files are hostile
+input: whatever is in them, only `FileError` comes out.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from animoe.rig.rotations import Array
 
 READABLE: tuple[str, ...] = (".bvh", ".glb", ".gltf")
-WRITABLE: tuple[str, ...] = (".bvh", ".glb")
+WRITABLE: tuple[str, ...] = (".bvh", ".glb", ".fbx")
 
 __all__ = ["READABLE", "WRITABLE", "read_clips", "write_clip", "write_clips"]
 
@@ -105,6 +106,10 @@ def write_clips(
         from animoe.formats.bvh_writer import write_bvh
 
         write_bvh(path, clips[0], rotation_order=rotation_order, rest_rotations=rest_rotations)
+    elif suffix == ".fbx":
+        from animoe.formats.fbx_writer import write_fbx
+
+        write_fbx(path, clips[0])
     elif template is not None:
         from animoe.formats.gltf_insert import write_into_glb
 

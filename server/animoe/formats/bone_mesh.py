@@ -45,6 +45,14 @@ def bone_mesh(skeleton: Skeleton) -> BoneMesh:
     return BoneMesh(positions, _face_normals(positions), np.repeat(joints, len(corners)))
 
 
+def mesh_name(skeleton: Skeleton) -> str:
+    """A name for the mesh that no joint has."""
+    name = "bones"
+    while name in skeleton.index:
+        name += "_mesh"
+    return name
+
+
 def _bones(skeleton: Skeleton) -> tuple[Array, Array, Array]:
     """Start and end (B, 3) of each bone in model space and the joint (B,) at its start."""
     _, places = skeleton.rest_model
