@@ -198,8 +198,8 @@ class ExpertBank:
             layer.up = torch.cat([layer.up, up.to(layer.up)], dim=1)
         self.count += 1
 
-    def start_new(self) -> list[nn.Parameter]:
-        """Adds an expert that may be trained (A as Kaiming has it, B = 0: silent at first); its parameters."""
+    def start_new(self) -> None:
+        """Adds an expert that may be trained (A as Kaiming has it, B = 0: silent at first)."""
         self.freeze()
         for layer in self.layers.values():
             down = torch.empty(self.config.rank, layer.base.in_features)
@@ -207,7 +207,22 @@ class ExpertBank:
             layer.new_down = nn.Parameter(down.to(layer.down))
             layer.new_up = nn.Parameter(layer.up.new_zeros(layer.base.out_features, self.config.rank))
         self.count += 1
-        return [p for layer in self.layers.values() for p in (layer.new_down, layer.new_up) if p is not None]
+
+    def reopen_last(self) -> None:
+        """Lets the last expert be trained on (sequential LoRA, the control that forgets)."""
+        self.freeze()
+        rank = self.config.rank
+        for layer in self.layers.values():
+            layer.new_down, layer.new_up = (
+                nn.Parameter(layer.down[-rank:].clone()),
+                nn.Parameter(layer.up[:, -rank:].clone()),
+            )
+            layer.down, layer.up = layer.down[:-rank], layer.up[:, :-rank]
+
+    def trainable(self) -> list[nn.Parameter]:
+        """A and B of the expert under training, of all layers."""
+        pairs = [(layer.new_down, layer.new_up) for layer in self.layers.values()]
+        return [p for pair in pairs for p in pair if p is not None]
 
     def freeze(self) -> None:
         """Makes the expert under training one of the frozen ones."""
