@@ -7,6 +7,8 @@ A file may differ:
 |---|---|---|---|---|
 | glTF (.glb, .gltf) | metres | right-handed, Y up (ours) | quaternions xyzw | keys at any time, seconds |
 | BVH (.bvh) | not said, mostly cm | not said, mostly Y up | degrees, order per joint | fixed rate |
+| AMASS, SMPL-X (.npz) | metres | right-handed, Z up (some Y up) | axis-angle, radians | fixed rate |
+| AniMoE (.npz) | metres | right-handed, Y up (ours) | quaternions xyzw | fixed rate |
 
 glTF is read straight into our convention at 30 fps. BVH is read as its plain numbers, and `formats.normalise`
 finds the unit and the up axis from the skeleton. What we write: glTF in metres; BVH in centimetres, Y up,
@@ -26,19 +28,24 @@ if TYPE_CHECKING:
     from animoe.motion.clip import Clip
     from animoe.rig.rotations import Array
 
-READABLE: tuple[str, ...] = (".bvh", ".glb", ".gltf")
-WRITABLE: tuple[str, ...] = (".bvh", ".glb", ".fbx")
+READABLE: tuple[str, ...] = (".bvh", ".glb", ".gltf", ".npz")
+WRITABLE: tuple[str, ...] = (".bvh", ".glb", ".fbx", ".npz")
 
 __all__ = ["READABLE", "WRITABLE", "read_clips", "write_clip", "write_clips"]
 
 # The readers are imported when a file needs them: `animoe --help` should not wait for numpy.
 
 
-def read_clips(path: str | Path) -> list[Clip]:
-    """Reads every animation of a motion file: one clip from a BVH, one per animation from a glTF.
+def read_clips(path: str | Path, *, body_models: str | Path | None = None) -> list[Clip]:
+    """Reads every animation of a motion file: one clip from a BVH or NPZ, one per animation from a glTF.
 
     Clips come in metres: a BVH's unit is found from its skeleton (`formats.normalise`), its axes stay as they are and
     are set upright by `retarget.canonicalise`; glTF clips come at 30 fps.
+
+    Args:
+        path: the file; READABLE lists the extensions.
+        body_models: folder of the user's licensed SMPL, SMPL-H or SMPL-X files, from which AMASS and SMPL-X clips get
+            the person's own skeleton and fingers; default: that of the environment variable ANIMOE_SMPL_MODELS.
 
     Raises:
         FileError: missing, unsupported or damaged file.
@@ -53,6 +60,10 @@ def read_clips(path: str | Path) -> list[Clip]:
             from animoe.formats.normalise import to_metres
 
             return [to_metres(read_bvh(path))]
+        if suffix == ".npz":
+            from animoe.formats.npz import read_npz
+
+            return [read_npz(path, body_models)]
         from animoe.formats.gltf import read_gltf
 
         return read_gltf(path)
@@ -110,6 +121,10 @@ def write_clips(
         from animoe.formats.fbx_writer import write_fbx
 
         write_fbx(path, clips[0])
+    elif suffix == ".npz":
+        from animoe.formats.npz_writer import write_npz
+
+        write_npz(path, clips[0])
     elif template is not None:
         from animoe.formats.gltf_insert import write_into_glb
 
