@@ -26,8 +26,8 @@ _MAX_PAIRS, _MAX_FRAMES, _MAX_CLIPS = 40, 24, 4
 _FAR = 1e9
 _STANDS = -0.6
 """Cosine between legs and trunk up to which a pose is a standing one."""
-_HEAD_HEIGHT, _HEAD_SPREAD = 0.52, 0.25
-"""Of the head joint above the shoulders, in upper arms: mean and spread over people and cartoon figures."""
+_HEAD_HEIGHT, _HEAD_RANGE, _HEAD_SPREAD = 0.56, 0.16, 0.2
+"""Of the head joint above the shoulders, in upper arms: middle, range that is as good, and spread beyond."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -235,6 +235,8 @@ def _body(skeleton: Skeleton, guess: _Guess) -> Body:
     joints = {name: getattr(guess.leg, name) for name in ("start", "hinge", "end", "tip")}
     votes = forward_votes(skeleton, guess.poses, _limb_ends(guess), _up(guess, guess.poses), head)
     left = 0 if votes >= 0 else 1
+    if len(spine) > 1 and head in skeleton.children[spine[-1]] and _neck_high(guess, spine[-1]):
+        spine = spine[:-1]  # collar bones that hang on the neck
     roles = {"pelvis": guess.pelvis, **{role: chain[0] for role, chain in split_spine(spine).items()}}
     sure = {role: 0.9 for role in roles}
     if head is not None:
@@ -257,6 +259,13 @@ def _body(skeleton: Skeleton, guess: _Guess) -> Body:
         certainty = sides * float(np.clip(0.4 + 0.25 * fit.score, 0.2, 0.95))
         sure |= {f"{side}_{role}": certainty for role in found}
     return Body(roles, {role: sure[role] for role in roles}, guess.poses[0])
+
+
+def _neck_high(guess: _Guess, joint: int) -> bool:
+    """Whether a joint of the trunk lies as high as the shoulders."""
+    up = _up(guess, guess.poses)[0]
+    offset = guess.poses[0][joint] - _middle(guess.poses[:1], guess.arms, guess.arm.start)[0]
+    return bool(offset @ up > -0.1 * _span(guess.arms, guess.arm))
 
 
 def _limb_ends(guess: _Guess) -> tuple[list[tuple[int, ...]], list[tuple[int, ...]]]:
@@ -298,7 +307,11 @@ def _head(skeleton: Skeleton, guess: _Guess) -> tuple[int | None, float]:
     offset = pose[free] - base
     beside = np.linalg.norm(offset - np.outer(offset @ up, up), axis=-1) / arm
     scores = {
-        joint: -abs(heights[joint] - _HEAD_HEIGHT) / _HEAD_SPREAD - 1.5 * beside[i] + count[joint] / most
+        joint: heights[joint]
+        - max(abs(heights[joint] - _HEAD_HEIGHT) - _HEAD_RANGE, 0.0) / _HEAD_SPREAD
+        - 1.5 * max(beside[i] - 0.15, 0.0)
+        + 0.2 * count[joint] / most
+        + 0.4 * (len(skeleton.children[joint]) > 1)
         for i, joint in enumerate(free)
     }
     ranked = sorted(free, key=lambda joint: -scores[joint])

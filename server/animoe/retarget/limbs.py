@@ -94,7 +94,8 @@ def mirror_pairs(skeleton: Skeleton) -> list[Pair]:
         # IK targets and props are single joints: a limb has at least two bones below its first joint.
         kids = sorted((c for c in children if reach[c] > lengths[c]), key=lambda c: -reach[c])[:_MAX_SIBLINGS]
         for a, b in combinations(kids, 2):
-            if _alike(reach[a], reach[b]) >= _ALIKE:
+            # A weapon in one hand makes that chain longer: bones of one length are enough to go on.
+            if _alike(reach[a], reach[b]) >= _ALIKE or _alike(lengths[a], lengths[b]) >= _ALIKE:
                 pair = _pair(skeleton, lengths, reach, joint, a, b)
                 if len(pair.lengths) >= _MIN_JOINTS:
                     found.append(pair)
@@ -158,27 +159,30 @@ def _skipped(points: Array, at: Array, start: int, end: int) -> float:
 def _pair(skeleton: Skeleton, lengths: Array, reach: Array, branch: int, a: int, b: int) -> Pair:
     chain, fans = [(a, b)], []
     while len(chain) < _MAX_CHAIN:
-        matches = _matched(skeleton.children[chain[-1][0]], skeleton.children[chain[-1][1]], reach)
-        longest = max((reach[m[0]] for m in matches), default=0.0)
+        matches = _matched(skeleton.children[chain[-1][0]], skeleton.children[chain[-1][1]], reach, lengths)
+        longest = max((min(reach[list(m)]) for m in matches), default=0.0)
         # Twist joints and sockets are leaves or short beside the limb itself.
-        fans.append(sum(bool(reach[m[0]] > max(lengths[m[0]], 0.35 * longest)) for m in matches))
+        fans.append(sum(bool(min(reach[list(m)]) > max(lengths[m[0]], 0.35 * longest)) for m in matches))
         if not matches:
             break
-        chain.append(max(matches, key=lambda m: reach[m[0]] + reach[m[1]]))
+        chain.append(max(matches, key=lambda m: min(reach[list(m)])))
     fans += [0] * (len(chain) - len(fans))
     mean = np.array([(lengths[x] + lengths[y]) / 2 for x, y in chain])
     return Pair(branch, (tuple(x for x, _ in chain), tuple(y for _, y in chain)), mean, tuple(fans))
 
 
-def _matched(left: Sequence[int], right: Sequence[int], reach: Array) -> list[tuple[int, int]]:
-    """Children of both sides, longest first, each with the one of the other side that is most alike."""
+def _matched(left: Sequence[int], right: Sequence[int], reach: Array, lengths: Array) -> list[tuple[int, int]]:
+    """Children of both sides, longest first, each with the one of the other side that is most alike: by all that
+    hangs below, else by their own bone."""
+    waiting = sorted(left, key=lambda c: -reach[c])[:_MAX_SIBLINGS]
     free, matches = sorted(right, key=lambda c: -reach[c])[:_MAX_SIBLINGS], []
-    for child in sorted(left, key=lambda c: -reach[c])[:_MAX_SIBLINGS]:
-        if free:
-            twin = max(free, key=lambda c: _alike(reach[child], reach[c]))
-            if _alike(reach[child], reach[twin]) >= _ALIKE:
+    for measure in (reach, lengths):
+        for child in tuple(waiting):
+            twin = max(free, key=lambda c, own=float(measure[child]), m=measure: _alike(own, float(m[c])), default=None)
+            if twin is not None and _alike(float(measure[child]), float(measure[twin])) >= _ALIKE:
                 matches.append((child, twin))
                 free.remove(twin)
+                waiting.remove(child)
     return matches
 
 

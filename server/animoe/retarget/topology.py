@@ -39,7 +39,7 @@ def split_spine(chain: list[int]) -> dict[str, tuple[int, ...]]:
     """Spine joints from the pelvis outwards -> roles: the last is the chest, the first the loins."""
     if not chain:
         return {}
-    roles = {"spine3": (chain[-1],)}
+    roles: dict[str, tuple[int, ...]] = {"spine3": (chain[-1],)}
     if len(chain) > 1:
         roles["spine1"] = (chain[0],)
     if len(chain) > 2:
