@@ -23,7 +23,10 @@ _VERSION = 5  # of the features and of the canonical form: a change makes cached
 
 @dataclass(frozen=True)
 class Item:
-    """One motion of the corpus; `start`, `count` address its frames in the corpus arrays."""
+    """One motion of the corpus; `start`, `count` address its frames in the corpus arrays.
+
+    `intensity` is 1 for what actors did, else how far the motion was blended (`intensity.with_intensities`).
+    """
 
     pack: str
     line: int
@@ -35,6 +38,7 @@ class Item:
     mirrored: bool
     start: int
     count: int
+    intensity: float = 1.0
 
 
 @dataclass(frozen=True, eq=False)

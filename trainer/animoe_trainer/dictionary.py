@@ -25,13 +25,14 @@ def emotion_rows(tokens: TokenCorpus, per_emotion: int, *, seed: int = 0) -> tup
     classes: list[int] = []
     for index, emotion in enumerate(EMOTIONS):
         texts = sorted({text for item in tokens.items if item.emotion == emotion for text in item.texts})
-        if texts:
+        if texts and per_emotion:
             _, words, mask = table.vectors(torch.tensor([table.ids[text] for text in texts]))
             means = ((words * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)).cpu().numpy()
             centres = k_means(means, per_emotion, rng)
             rows.append(centres)
             classes += [index] * len(centres)
-    return torch.from_numpy(np.concatenate(rows).astype(np.float32)), torch.tensor(classes)
+    joined = np.concatenate([*rows, np.zeros((0, table.words.shape[-1]))]).astype(np.float32)
+    return torch.from_numpy(joined), torch.tensor(classes, dtype=torch.long)
 
 
 def k_means(points: Array, count: int, rng: np.random.Generator) -> Array:

@@ -2,7 +2,8 @@
 
 Emotion must be a control and not only a word. Two thirds of the acted clips are therefore shown with a *neutral*
 description of the same content ("a person walks") and the emotion vector alone says how; the rest keep their own words,
-with the vector or with the flag that leaves the emotion to the text.
+with the vector or with the flag that leaves the emotion to the text. Clips of blended intensity always go with neutral
+words and a vector of that length.
 """
 
 from __future__ import annotations
@@ -182,10 +183,10 @@ class BatchMaker:
         """Prompt row, emotion that the text tells, emotion vector and the flag "emotion left to the text"."""
         rows = self.tokens.prompts.ids
         row, told = rows[str(rng.choice(item.texts))], EMOTIONS.index(item.emotion)
-        given = EmotionKey(0.0, {item.emotion: 1.0}).vector
+        given = EmotionKey(0.0, {item.emotion: 1.0}, item.intensity).vector
         draw = rng.random()
         plain = self.tokens.plain.get((item.content, item.mirrored), [])
-        if item.emotion != "neutral" and plain and draw < 0.65:
+        if item.emotion != "neutral" and plain and (draw < 0.65 or item.intensity != 1.0):
             row, told, inferred = rows[str(rng.choice(plain))], EMOTIONS.index("neutral"), 0.0
         else:
             inferred = float(draw > 0.82) if item.emotion != "neutral" else float(draw > 0.7)

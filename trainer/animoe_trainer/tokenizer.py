@@ -166,7 +166,7 @@ def tokenise_all(model: Tokenizer, motions: Sequence[Array]) -> list[Array]:
     codes: dict[int, Array] = {}
     for picks, padded in length_batches(motions, batch=64):
         with torch.no_grad():
-            pose = model.encode(torch.from_numpy(padded))[1].numpy()
+            pose = model.encode(torch.from_numpy(padded).to(model.input_mean.device))[1].cpu().numpy()
         for row, i in zip(pose, picks, strict=True):
             root = encode_root(whole_tokens(motions[i]))
             codes[i] = np.concatenate([root, row[: len(root)]], axis=-1)
