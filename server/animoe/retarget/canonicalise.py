@@ -16,6 +16,8 @@ import numpy as np
 from animoe.errors import IncompatibleSkeleton
 from animoe.motion.clip import Clip
 from animoe.retarget.alignment import CANONICAL_INDEX, body_turn, leg_length, match_pose, torso_direction
+from animoe.retarget.mapping import RigMapping
+from animoe.retarget.reading import inspect_skeleton
 from animoe.retarget.reference import REFERENCES
 from animoe.retarget.roles import find_roles, match_profile
 from animoe.rig.canonical import CANONICAL_JOINTS, FRAME_RATE_HZ, canonical_skeleton
@@ -45,15 +47,20 @@ class RigReference:
     scale: float
 
 
-def canonicalise(clip: Clip) -> Clip:
+def canonicalise(clip: Clip, mapping: RigMapping | None = None) -> Clip:
     """Brings a clip onto the canonical skeleton, 30 fps, metres, Y up, feet on the floor.
 
+    Args:
+        clip: any rig that stands on two legs.
+        mapping: what the user says of the rig's joints; without it names tell, or else hierarchy and geometry.
+
     Raises:
-        IncompatibleSkeleton: the rig has no legs or no pelvis that we can recognise, or a leg of no length.
+        IncompatibleSkeleton: the rig has no legs or no pelvis that we can recognise, or a leg of no length; or the
+            mapping names joints that are not there.
     """
     clip = clip.resampled(FRAME_RATE_HZ)
     world_rotations, world_positions = clip.world()
-    reference = rig_reference(clip, world_rotations, world_positions)
+    reference = rig_reference(clip, world_rotations, world_positions, mapping)
     upright = _upright(clip.skeleton, reference, world_rotations)
     model = {role: multiply(world_rotations[:, r], reference.offsets[role]) for role, r in reference.joints.items()}
     model = {role: multiply(upright, q) for role, q in model.items()}
@@ -62,17 +69,33 @@ def canonicalise(clip: Clip) -> Clip:
     return _grounded(rotations, hips.mean(axis=1) * reference.scale, model["pelvis"], clip.name)
 
 
-def rig_reference(clip: Clip, world_rotations: Array, world_positions: Array) -> RigReference:
+def upright_turn(clip: Clip, mapping: RigMapping | None = None) -> Array:
+    """(4,) turn of the world, in right angles, after which the clip stands along +Y. Errors as `canonicalise`."""
+    world_rotations, world_positions = clip.world()
+    reference = rig_reference(clip, world_rotations, world_positions, mapping)
+    return _upright(clip.skeleton, reference, world_rotations)
+
+
+def rig_reference(
+    clip: Clip, world_rotations: Array, world_positions: Array, mapping: RigMapping | None = None
+) -> RigReference:
     """Finds roles, reference pose and scale of a clip's rig."""
     skeleton = clip.skeleton
-    joints = {role: candidates[0] for role, candidates in find_roles(skeleton).items()}
+    named = {role: candidates[0] for role, candidates in find_roles(skeleton).items()}
+    joints = named
+    if mapping is not None or any(role not in named for role in _REQUIRED):
+        reading = inspect_skeleton(skeleton, motion=[clip], mapping=mapping)
+        joints = {role: found[0] for role, found in reading.roles.items()}
     missing = [role for role in _REQUIRED if role not in joints]
     if missing:
         raise IncompatibleSkeleton(
             f"cannot find {', '.join(missing)} among the {skeleton.joint_count} joints "
-            f"({', '.join(skeleton.joint_names[:6])}, ...); a character needs a pelvis and two legs, with known names"
+            f"({', '.join(skeleton.joint_names[:6])}, ...); a character needs a pelvis and two legs; "
+            "if it has them, name them in a mapping file ('animoe rigs inspect')"
         )
-    table = REFERENCES.get(match_profile(skeleton) or "")
+    # A table knows the profile's own joints only, not those that a mapping puts in their place.
+    known = all(named.get(role) == joint for role, joint in joints.items())
+    table = REFERENCES.get(match_profile(skeleton) or "") if known else None
     if table is not None:  # tables hold T-pose orientations, where every canonical joint is at identity
         offsets = {role: inverse(table[role]) for role in joints if role in table}
     else:
