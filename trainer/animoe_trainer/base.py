@@ -50,13 +50,30 @@ def train_base(
         items: what to train on; None = the train split of the whole corpus, with its mirror images.
         emotion_loss: weight of the emotion head's loss.
     """
-    torch.manual_seed(loop.seed)
     chosen = corpus.select("train", mirrored=True) if items is None else list(items)
     held_out = long_enough(corpus.select("val"))
     table = PromptTable(corpus_texts([*chosen, *held_out]), prompts, device=device)
     train = TokenCorpus(corpus, chosen, tokenizer, table)
+    checks = TokenCorpus(corpus, held_out, tokenizer, table) if held_out else None
+    return fit_generator(train, checks, out, lm, loop, batch, emotion_loss=emotion_loss, resume=resume, device=device)
+
+
+def fit_generator(
+    train: TokenCorpus,
+    held_out: TokenCorpus | None,
+    out: Path,
+    lm: MotionLMConfig,
+    loop: LoopConfig,
+    batch: BatchConfig,
+    *,
+    emotion_loss: float = EMOTION_LOSS,
+    resume: bool = False,
+    device: str = "cpu",
+) -> MotionLM:
+    """`train_base` on codes that are there already; `held_out` is for the validation figure."""
+    torch.manual_seed(loop.seed)
     batches = BatchMaker(train, batch, loop.seed)
-    checks = BatchMaker(TokenCorpus(corpus, held_out, tokenizer, table), batch, loop.seed) if held_out else None
+    checks = BatchMaker(held_out, batch, loop.seed) if held_out is not None else None
     model = MotionLM(lm)
     if model.planner is not None:
         model.planner.cged.add_rows(*emotion_rows(train, ROWS_PER_EMOTION, seed=loop.seed))

@@ -19,6 +19,7 @@ from animoe.errors import InvalidRequest
 from animoe.models.motion_lm import MotionLM
 from animoe.motion.root_codes import FRAMES_PER_TOKEN
 from animoe_trainer.corpus import Corpus, Item
+from animoe_trainer.evaluation_set import Prompt
 from animoe_trainer.expert import ExpertConfig, Memory, Mode, choose_memory, show_progress, train_expert
 from animoe_trainer.expert_store import save_scenario_state
 from animoe_trainer.performer import Performance, Take, perform_takes
@@ -26,7 +27,7 @@ from animoe_trainer.prompts import PromptTable
 from animoe_trainer.sequences import BatchConfig, BatchMaker, TokenCorpus, corpus_texts, long_enough
 
 MAX_TOKENS = 40
-TEXTS_PER_ROW, CONTENTS, FELT_TOKENS = 2, 6, 30
+CONTENTS, FELT_TOKENS = 6, 30
 
 
 @dataclass(frozen=True)
@@ -36,9 +37,11 @@ class Scenario:
     name: str
     packs: tuple[str, ...]
 
-    def items(self, corpus: Corpus, *splits: str, mirrored: bool = False) -> list[Item]:
-        """Rows of the scenario that are long enough."""
+    def items(self, corpus: Corpus, *splits: str, mirrored: bool = False, blended: bool = False) -> list[Item]:
+        """Rows of the scenario that are long enough; mirror images and blended intensities only when asked for."""
         found = [item for split in splits for item in corpus.select(split, mirrored=mirrored)]
+        if not blended:
+            found = [item for item in found if item.intensity == 1.0]
         return long_enough([item for item in found if item.pack in self.packs])
 
 
@@ -47,14 +50,14 @@ class JudgedTake:
     """A take and what it is judged against.
 
     kind: "row" = a held-out row's text and emotion; "felt" = a neutral text with an emotion as control.
-    source: (pack, line) of the row for "row"; acted: whether training clips show this content in this emotion.
+    source: name of the held-out row for "row"; acted: whether training clips show this content in this emotion.
     """
 
     take: Take
     scenario: str
     kind: str
     content: str
-    source: tuple[str, int]
+    source: str
     acted: bool = True
 
 
@@ -89,15 +92,13 @@ def method_config(method: str, config: ExpertConfig) -> ExpertConfig:
     return replace(config, **changes[method])  # type: ignore[arg-type]
 
 
-def evaluation_takes(corpus: Corpus, scenario: Scenario) -> list[JudgedTake]:
-    """Held-out rows with some of their texts, and every emotion of the scenario dialled onto neutral texts."""
-    found = []
-    for item in scenario.items(corpus, "val", "test"):
-        tokens = min(item.count // FRAMES_PER_TOKEN, MAX_TOKENS)
-        for text in item.texts[:TEXTS_PER_ROW]:
-            take = Take(text, tokens, item.emotion)
-            found.append(JudgedTake(take, scenario.name, "row", item.content, (item.pack, item.line)))
-    return found + _felt_takes(corpus, scenario)
+def evaluation_takes(corpus: Corpus, scenario: Scenario, prompts: Sequence[Prompt]) -> list[JudgedTake]:
+    """The prompts of a scenario's evaluation set, and every emotion of the scenario dialled onto neutral texts."""
+    rows = []
+    for prompt in prompts:
+        take = Take(prompt.text, max(1, min(prompt.frames // FRAMES_PER_TOKEN, MAX_TOKENS)), prompt.emotion)
+        rows.append(JudgedTake(take, scenario.name, "row", prompt.group, prompt.name))
+    return rows + _felt_takes(corpus, scenario)
 
 
 def _felt_takes(corpus: Corpus, scenario: Scenario) -> list[JudgedTake]:
@@ -117,7 +118,7 @@ def _felt_takes(corpus: Corpus, scenario: Scenario) -> list[JudgedTake]:
             scenario.name,
             "felt",
             content,
-            ("", 0),
+            "",
             emotion == "neutral" or (content, emotion) in acted,
         )
         for content in contents
@@ -164,7 +165,7 @@ def learn_sequence(
     start = {name: value.clone() for name, value in base.state_dict().items()} if method == Method.ORACLE else {}
     oracle: dict[str, Performance] = {}
     for index, scenario in enumerate(tqdm(scenarios, desc=method, disable=quiet), start=1):
-        part = tokens.only(scenario.items(corpus, "train", mirrored=True))
+        part = tokens.only(scenario.items(corpus, "train", mirrored=True, blended=True))
         if method == Method.ORACLE and index > 1:
             base = _fresh_copy(base, start)
         texts = [text for kept in memories.values() for text in kept]
