@@ -6,14 +6,15 @@ A file may differ:
 | format | unit | axes | rotations | time |
 |---|---|---|---|---|
 | glTF (.glb, .gltf) | metres | right-handed, Y up (ours) | quaternions xyzw | keys at any time, seconds |
+| FBX (.fbx) | as declared, checked | as declared | degrees, any order, pre/post | curves, seconds |
 | BVH (.bvh) | not said, mostly cm | not said, mostly Y up | degrees, order per joint | fixed rate |
 | AMASS, SMPL-X (.npz) | metres | right-handed, Z up (some Y up) | axis-angle, radians | fixed rate |
 | AniMoE (.npz) | metres | right-handed, Y up (ours) | quaternions xyzw | fixed rate |
 
-glTF is read straight into our convention at 30 fps. BVH is read as its plain numbers, and `formats.normalise`
-finds the unit and the up axis from the skeleton. What we write: glTF in metres; BVH in centimetres, Y up,
-identity rest rotations; FBX in centimetres, Y up, by a Blender of the user's (`formats.blender`). Files are hostile
-input: whatever is in them, only `FileError` comes out.
+glTF and FBX are read straight into our convention at 30 fps, FBX in a process of its own, where it may crash. BVH is
+read as its plain numbers, and `formats.normalise` finds the unit and the up axis from the skeleton. What we write: glTF
+in metres; BVH in centimetres, Y up, identity rest rotations; FBX in centimetres, Y up, by a Blender of the user's
+(`formats.blender`). Files are hostile input: whatever is in them, only `FileError` comes out.
 """
 
 from __future__ import annotations
@@ -27,20 +28,21 @@ from animoe.errors import FileError, InvalidRequest
 if TYPE_CHECKING:
     from animoe.motion.clip import Clip
     from animoe.rig.rotations import Array
+    from animoe.rig.skeleton import Skeleton
 
-READABLE: tuple[str, ...] = (".bvh", ".glb", ".gltf", ".npz")
+READABLE: tuple[str, ...] = (".bvh", ".glb", ".gltf", ".fbx", ".npz")
 WRITABLE: tuple[str, ...] = (".bvh", ".glb", ".fbx", ".npz")
 
-__all__ = ["READABLE", "WRITABLE", "read_clips", "write_clip", "write_clips"]
+__all__ = ["READABLE", "WRITABLE", "read_clips", "read_skeleton", "write_clip", "write_clips"]
 
 # The readers are imported when a file needs them: `animoe --help` should not wait for numpy.
 
 
 def read_clips(path: str | Path, *, body_models: str | Path | None = None) -> list[Clip]:
-    """Reads every animation of a motion file: one clip from a BVH or NPZ, one per animation from a glTF.
+    """Reads every animation of a motion file: one clip from a BVH or NPZ, one per animation from a glTF or FBX.
 
     Clips come in metres: a BVH's unit is found from its skeleton (`formats.normalise`), its axes stay as they are and
-    are set upright by `retarget.canonicalise`; glTF clips come at 30 fps.
+    are set upright by `retarget.canonicalise`; glTF and FBX clips come at 30 fps.
 
     Args:
         path: the file; READABLE lists the extensions.
@@ -51,10 +53,8 @@ def read_clips(path: str | Path, *, body_models: str | Path | None = None) -> li
         FileError: missing, unsupported or damaged file.
     """
     path = Path(path)
-    suffix = _checked_suffix(path, READABLE, "read")
-    if not path.is_file():
-        raise FileError(path, "no such file", remedy="Check the path; it must be a file, not a folder.")
     try:
+        suffix = _checked_contents(path)
         if suffix == ".bvh":
             from animoe.formats.bvh import read_bvh
             from animoe.formats.normalise import to_metres
@@ -64,11 +64,37 @@ def read_clips(path: str | Path, *, body_models: str | Path | None = None) -> li
             from animoe.formats.npz import read_npz
 
             return [read_npz(path, body_models)]
+        if suffix == ".fbx":
+            from animoe.formats.fbx import read_fbx
+
+            return read_fbx(path)
         from animoe.formats.gltf import read_gltf
 
         return read_gltf(path)
     except OSError as error:
-        raise FileError(path, f"cannot be opened ({error.strerror or error})") from error
+        raise _unopened(path, error) from error
+
+
+def read_skeleton(path: str | Path) -> Skeleton:
+    """The skeleton of a character or motion file; a glTF or FBX needs no animation.
+
+    Raises:
+        FileError: missing, unsupported or damaged file, or one without a skeleton.
+    """
+    path = Path(path)
+    try:
+        suffix = _checked_contents(path)
+        if suffix == ".fbx":
+            from animoe.formats.fbx import read_fbx_skeleton
+
+            return read_fbx_skeleton(path)
+        if suffix in (".glb", ".gltf"):
+            from animoe.formats.gltf import read_gltf_skeleton
+
+            return read_gltf_skeleton(path)
+        return read_clips(path)[0].skeleton
+    except OSError as error:
+        raise _unopened(path, error) from error
 
 
 def write_clip(
@@ -133,6 +159,21 @@ def write_clips(
         from animoe.formats.gltf_writer import write_glb
 
         write_glb(path, clips)
+
+
+def _checked_contents(path: Path) -> str:
+    """The extension, in lower case, of a file that is there and is not plainly of another format."""
+    from animoe.formats.contents import refuse_other_contents
+
+    suffix = _checked_suffix(path, READABLE, "read")
+    if not path.is_file():
+        raise FileError(path, "no such file", remedy="Check the path; it must be a file, not a folder.")
+    refuse_other_contents(path, suffix)
+    return suffix
+
+
+def _unopened(path: Path, error: OSError) -> FileError:
+    return FileError(path, f"cannot be opened ({error.strerror or error})", remedy="Check that you may read it.")
 
 
 def _checked_suffix(path: Path, supported: tuple[str, ...], verb: str) -> str:

@@ -21,6 +21,7 @@ _REACH_M = 1.3
 """Length of bones from where the legs branch off to the farthest finger or toe, of an adult."""
 _COMMON = ("centimetre", "metre")
 _PLAUSIBLE_M = (0.55, 3.0)
+_BELIEVED_M = (0.1, 12.0)
 
 
 def unit_of(skeleton: Skeleton) -> str:
@@ -43,9 +44,28 @@ def to_metres(clip: Clip) -> Clip:
     scale = UNITS_M[unit_of(clip.skeleton)]
     if scale == 1.0:
         return clip
-    old = clip.skeleton
-    skeleton = Skeleton(old.joint_names, old.parents, old.rest_translations * scale, old.rest_rotations)
+    skeleton = scaled(clip.skeleton, scale)
     return replace(clip, skeleton=skeleton, local_translations=clip.local_translations * scale)
+
+
+def absurdity(skeleton: Skeleton) -> float:
+    """By how much lengths must be multiplied where the unit of a file is declared, but cannot be true: mostly 1.
+
+    A power of ten that gives human size: what is declared wrong is centimetres for metres and the like. Anything from
+    a rat to an elephant is believed.
+    """
+    reach = _reach(skeleton)
+    if reach <= 0 or _BELIEVED_M[0] <= reach <= _BELIEVED_M[1]:
+        return 1.0
+    return float(10.0 ** round(np.log10(_REACH_M / reach)))
+
+
+def scaled(skeleton: Skeleton, factor: float) -> Skeleton:
+    """The skeleton with all lengths multiplied."""
+    if factor == 1.0:
+        return skeleton
+    rest = skeleton.rest_translations * factor
+    return Skeleton(skeleton.joint_names, skeleton.parents, rest, skeleton.rest_rotations)
 
 
 def _reach(skeleton: Skeleton) -> float:
