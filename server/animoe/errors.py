@@ -5,6 +5,7 @@ AniMoEError
 │   ├── ShapeError          an array has the wrong shape
 │   └── IncompatibleSkeleton  a rig cannot be driven (no legs, no head, NaN rest pose)
 ├── FileError               a motion file cannot be read; carries the path and the place in it
+│   └── NoAnimation         it is whole, but nothing moves in it: a character, perhaps
 ├── NotFound                a named thing (rig, emotion, bundle, scenario) does not exist
 ├── BundleError             a bundle on disk is missing, damaged or of another format version
 ├── Overloaded              the server is full; try again later
@@ -75,3 +76,7 @@ class FileError(AniMoEError):
         self.path = Path(path)
         self.problem = problem
         self.place = place
+
+
+class NoAnimation(FileError):
+    """A file that is whole but holds no motion; it may hold a skeleton."""

@@ -4,23 +4,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from animoe.errors import FileError, IncompatibleSkeleton
-from animoe.formats import read_clips
-from animoe.formats.gltf import read_gltf_skeleton
+from animoe.errors import IncompatibleSkeleton, NoAnimation
+from animoe.formats import read_clips, read_skeleton
 from animoe.motion.clip import Clip
 from animoe.retarget.mapping import RigMapping, load_mapping
 from animoe.retarget.reading import RigReading, inspect_skeleton
 from animoe.retarget.rig import Rig, rig_from_skeleton
 from animoe.rig.skeleton import Skeleton
 
-_GLTF = (".glb", ".gltf")
-
 
 def rig_from_file(path: str | Path, mapping: str | Path | RigMapping | None = None) -> Rig:
     """The rig of a file, ready to be driven.
 
     Args:
-        path: any file that `formats` reads; a GLB needs no animation.
+        path: any file that `formats` reads; a GLB or FBX needs no animation.
         mapping: the user's mapping file or what was read from it; wins over all guesses.
 
     Raises:
@@ -49,12 +46,11 @@ def read_rig_file(path: str | Path) -> tuple[Skeleton, list[Clip]]:
     Raises:
         FileError: the file cannot be read or holds no skeleton.
     """
-    clips = read_clips(path)
-    if clips:
-        return clips[0].skeleton, clips
-    if Path(path).suffix.lower() in _GLTF:
-        return read_gltf_skeleton(Path(path)), []
-    raise FileError(path, "holds no motion and no skeleton")
+    try:
+        clips = read_clips(path)
+    except NoAnimation:
+        return read_skeleton(path), []
+    return clips[0].skeleton, clips
 
 
 def _loaded(mapping: str | Path | RigMapping | None) -> RigMapping | None:

@@ -50,6 +50,7 @@ def read_clips(path: str | Path, *, body_models: str | Path | None = None) -> li
             the person's own skeleton and fingers; default: that of the environment variable ANIMOE_SMPL_MODELS.
 
     Raises:
+        NoAnimation: a whole file in which nothing moves; it may hold a skeleton (`read_skeleton`).
         FileError: missing, unsupported or damaged file.
     """
     path = Path(path)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from animoe.errors import FileError
+from animoe.errors import FileError, NoAnimation
 from animoe.formats.fbx_scene import Scene, Stack, pick_joints, read_scene
 from animoe.formats.gltf_tracks import KeySpan, TrackBatch
 from animoe.formats.names import unique_names
@@ -65,7 +65,8 @@ def read_fbx(path: Path) -> list[Clip]:
     the stack's time range to the last.
 
     Raises:
-        FileError: no FBX, damaged, without animation; the parser crashed, took too long or is not installed.
+        NoAnimation: no stack moves a joint.
+        FileError: no FBX, damaged; the parser crashed, took too long or is not installed.
     """
     scene, rig = _read(Path(path))
     clips: list[Clip] = []
@@ -76,7 +77,8 @@ def read_fbx(path: Path) -> list[Clip]:
             clips.append(_sample(path, place, scene, stack, rig, room))
             room -= clips[-1].frame_count * rig.skeleton.joint_count
     if not clips:
-        raise FileError(path, "it holds no animation that moves joints", remedy="Export the file with its animations.")
+        remedy = "Export the file with its animations."
+        raise NoAnimation(path, "it holds no animation that moves joints", remedy=remedy)
     factor = absurdity(rig.skeleton)
     skeleton = scaled(rig.skeleton, factor)
     return [replace(c, skeleton=skeleton, local_translations=c.local_translations * factor) for c in clips]

@@ -13,9 +13,11 @@ from pathlib import Path
 
 import numpy as np
 
+from animoe.errors import NoAnimation
 from animoe.formats.gltf_document import Document, Json
-from animoe.formats.gltf_nodes import Joints, clean_name, constant_scale, fold_scale, read_joints
+from animoe.formats.gltf_nodes import Joints, constant_scale, fold_scale, read_joints
 from animoe.formats.gltf_tracks import KeySpan, TrackBatch
+from animoe.formats.names import clean_name
 from animoe.motion.clip import Clip
 from animoe.rig.canonical import FRAME_RATE_HZ
 from animoe.rig.rotations import Array, unroll
@@ -54,11 +56,14 @@ def read_gltf(path: Path) -> list[Clip]:
     holds most of the animated nodes. Frame 0 of a clip is the first key of its animation.
 
     Raises:
-        FileError: not glTF 2.0, damaged, or without animated nodes; says where.
+        NoAnimation: no animation moves a node.
+        FileError: not glTF 2.0 or damaged; says where.
     """
     document = Document(Path(path))
     nodes = document.items("nodes")
     targets = [_targets(document, i, a, len(nodes)) for i, a in enumerate(document.items("animations"))]
+    if not any(targets):
+        raise NoAnimation(path, "it holds no animation that moves nodes", remedy="Export the file with its animations.")
     joints = read_joints(document, nodes, {node for channels in targets for _, node, _ in channels})
     animations = [
         _read_animation(document, index, animation, targets[index], joints)

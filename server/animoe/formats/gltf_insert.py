@@ -17,10 +17,11 @@ import numpy as np
 from animoe.errors import IncompatibleSkeleton, InvalidRequest
 from animoe.formats.gltf_document import Document, Json
 from animoe.formats.gltf_joint_match import JointMatch, match_joints
-from animoe.formats.gltf_nodes import Joints, clean_name, fold_scale, read_joints
+from animoe.formats.gltf_nodes import Joints, fold_scale, read_joints
 from animoe.formats.gltf_prune import empty_animations
 from animoe.formats.gltf_template import Template
 from animoe.formats.gltf_writer import STILL_M
+from animoe.formats.names import clean_name
 from animoe.formats.writing import check_writable, write_atomically
 from animoe.motion.clip import Clip
 from animoe.rig.rotations import IDENTITY, Array, inverse, multiply, normalize, rotate, to_matrix, unroll

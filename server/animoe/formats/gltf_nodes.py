@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from animoe.formats.gltf_document import Document, Json
+from animoe.formats.names import clean_name, unique_names
 from animoe.rig.rotations import IDENTITY, Array, from_matrix, normalize
 
 MAX_JOINTS = 4096
@@ -37,18 +38,17 @@ def read_joints(document: Document, nodes: list[Json], animated: set[int]) -> Jo
     """Picks skin joints, `animated` nodes and their ancestors, in the tree with most animated nodes.
 
     Raises:
-        FileError: no animated node, a node with two parents, a cycle, a mirrored or unusable transform.
+        FileError: no joint, a node with two parents, a cycle, a mirrored or unusable transform.
     """
-    if not animated:
-        remedy = "Export the file with its animations."
-        raise document.error("it holds no animation that moves nodes", remedy=remedy)
     parents = _parents(document, nodes)
     wanted = set(animated)
     for number, skin in enumerate(document.items("skins")):
         wanted.update(document.indices(skin, "joints", len(nodes), f"skin {number}"))
+    if not wanted:
+        raise document.error("it holds neither a skin nor animated nodes", remedy="Export it with its armature.")
     roots = _climb(document, wanted, parents)
     counts: dict[int, int] = {}
-    for node in sorted(animated):
+    for node in sorted(animated or wanted):
         counts[roots[node]] = counts.get(roots[node], 0) + 1
     best = max(counts, key=lambda root: counts[root])
     order = _parents_first([node for node in sorted(roots) if roots[node] == best], parents)
@@ -57,7 +57,7 @@ def read_joints(document: Document, nodes: list[Json], animated: set[int]) -> Jo
     of_node = {node: joint for joint, node in enumerate(order)}
     rest = [_rest_transform(document, nodes[node], f"node {node}") for node in order]
     return Joints(
-        _unique_names(nodes, order),
+        unique_names(clean_name(nodes[node].get("name")) or f"node_{node}" for node in order),
         of_node,
         np.array([of_node.get(parents.get(node, -1), -1) for node in order]),
         *(np.stack(part) for part in zip(*rest, strict=True)),
@@ -107,23 +107,6 @@ def _parents_first(members: list[int], parents: dict[int, int]) -> list[int]:
         order.append(node)
         waiting.extend(reversed(children.get(node, [])))
     return order
-
-
-def clean_name(name: object) -> str:
-    """A name that any file or terminal can take (JSON allows half surrogate pairs); empty if no text."""
-    return name.encode("utf-8", "replace").decode() if type(name) is str else ""
-
-
-def _unique_names(nodes: list[Json], order: list[int]) -> tuple[str, ...]:
-    """Names of the nodes; missing ones become node_7, repeated ones get _2, _3, …"""
-    unique: dict[str, None] = {}
-    for node in order:
-        name = clean_name(nodes[node].get("name")) or f"node_{node}"
-        candidate, copy = name, 2
-        while candidate in unique:
-            candidate, copy = f"{name}_{copy}", copy + 1
-        unique[candidate] = None
-    return tuple(unique)
 
 
 def _rest_transform(document: Document, node: Json, place: str) -> tuple[Array, Array, Array]:
