@@ -24,7 +24,17 @@ MAX_BYTES = 512 * 2**20
 MAX_MEMBERS = 4096
 _RE_EXPORT = "The file is damaged; export it again."
 _ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError, ValueError, OverflowError)
-_HEADER_ERRORS = (ValueError, TypeError, SyntaxError, tokenize.TokenError, EOFError, OverflowError, RecursionError)
+# MemoryError: what Python's parser raises on brackets nested too deeply.
+_HEADER_ERRORS = (
+    ValueError,
+    TypeError,
+    SyntaxError,
+    tokenize.TokenError,
+    EOFError,
+    OverflowError,
+    RecursionError,
+    MemoryError,
+)
 
 
 class NpzArchive:

@@ -18,6 +18,7 @@ skeleton has the person's own bones and fingers.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,6 +40,7 @@ from animoe.rig.rotations import IDENTITY, Array, from_axis_angle, multiply, rot
 MAX_FRAMES = 300_000
 FRAME_RATES_HZ = (1.0, 1000.0)
 _MAX_METRES = 1e6
+_MAX_RADIANS = 1e4
 _ALL = ("poses", "fullpose", "pose")
 _ROOT, _BODY = ("root_orient", "global_orient"), ("pose_body", "body_pose")
 _HANDS = ("left_hand_pose", "right_hand_pose")
@@ -98,6 +100,8 @@ def _read_motion(archive: NpzArchive) -> SmplMotion:
     trans = np.zeros((frames, 3)) if place is None else _vectors(archive, place, {1: ("",)}, frames)[""]
     if np.abs(trans).max() > _MAX_METRES:
         raise archive.error(f"positions beyond {_MAX_METRES:.0f} m", f"array {place!r}", "They must be in metres.")
+    if max(np.abs(vectors).max() for vectors in angles.values()) > _MAX_RADIANS:
+        raise archive.error(f"rotations beyond {_MAX_RADIANS:.0f} radians", remedy="They must be axis-angle.")
     step = max(round(rate / FRAME_RATE_HZ), 1)
     if abs(rate - step * FRAME_RATE_HZ) < 0.01 * step:  # every n-th frame is a frame of 30 fps: drop the others now
         angles, trans, rate = {name: a[::step] for name, a in angles.items()}, trans[::step], FRAME_RATE_HZ
@@ -160,8 +164,9 @@ def _vectors(
     """Joint name -> (T, 3) of an array (T, 3 J) or (T, J, 3) whose J is one of `joints_of_count`."""
     values = archive.numbers(name)
     place = f"array {name!r}"
-    shape = values.shape
-    if not (values.ndim == 2 or (values.ndim == 3 and shape[2] == 3)) or values[:1].size // 3 not in joints_of_count:
+    shape, width = values.shape, math.prod(values.shape[1:])
+    flat = values.ndim == 2 or (values.ndim == 3 and shape[2] == 3)
+    if not flat or width % 3 or width // 3 not in joints_of_count:
         wanted = " or ".join(f"(frames, {3 * count})" for count in joints_of_count)
         raise archive.error(f"its shape is {shape}, expected {wanted}", place)
     if len(values) == 0:
@@ -170,9 +175,7 @@ def _vectors(
         raise archive.error(f"{len(values)} frames, the others have {frames}", place)
     if len(values) > MAX_FRAMES:
         raise archive.error(f"{len(values)} frames, at most {MAX_FRAMES} are read", place, "Split the recording.")
-    if values[:1].size % 3 or np.abs(values).max() > _MAX_METRES:
-        raise archive.error("its numbers are no rotations or positions", place)
-    joints = joints_of_count[values[:1].size // 3]
+    joints = joints_of_count[width // 3]
     return dict(zip(joints, np.moveaxis(values.reshape(len(values), -1, 3), 1, 0), strict=True))
 
 
