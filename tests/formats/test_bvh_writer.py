@@ -148,3 +148,41 @@ def test_a_chain_of_thousands_is_no_recursion(tmp_path: Path) -> None:
     still = Clip.from_root(skeleton, 30.0, np.tile([0, 0, 0, 1.0], (1, count, 1)), np.zeros((1, 3)))
     write_bvh(tmp_path / "a.bvh", still)
     assert read_bvh(tmp_path / "a.bvh").skeleton.joint_count == count
+
+
+def test_another_rest_pose_can_be_chosen(tmp_path: Path, clip: Clip) -> None:
+    """The pose becomes the OFFSETs; world positions stay what they are."""
+    pose = clip.local_rotations[5]
+    posed = replace(clip, local_rotations=pose[None], local_translations=clip.skeleton.rest_translations[None])
+    write_bvh(tmp_path / "a.bvh", clip, rest_rotations=pose)
+    back = read_bvh(tmp_path / "a.bvh")
+    assert (back.skeleton.rest_rotations == [0, 0, 0, 1]).all()
+    rest = dict(zip(back.skeleton.joint_names, back.skeleton.rest_model[1] * 0.01, strict=True))
+    expected = posed.world()[1][0] - clip.skeleton.rest_translations[0]  # the root's OFFSET is zero
+    for joint, name in enumerate(clip.skeleton.joint_names):
+        np.testing.assert_allclose(rest[name], expected[joint], atol=1e-6, err_msg=name)
+    got = positions_by_name(back, 0.01)
+    for name, positions in positions_by_name(clip, 1.0).items():
+        np.testing.assert_allclose(got[name], positions, atol=ATOL_M, err_msg=name)
+
+
+@pytest.mark.parametrize("pose", [np.ones((8, 4)), np.ones((9, 3)), np.full((9, 4), np.nan)])
+def test_a_rest_pose_that_does_not_fit_is_refused(tmp_path: Path, clip: Clip, pose: np.ndarray) -> None:
+    with pytest.raises(InvalidRequest, match="rest pose needs 9 finite quaternions"):
+        write_bvh(tmp_path / "a.bvh", clip, rest_rotations=pose)
+
+
+@pytest.mark.parametrize(("positions", "count"), [("moving", 2), ("root", 1), ("all", 9)])
+def test_position_channels_can_be_chosen(tmp_path: Path, clip: Clip, positions: str, count: int) -> None:
+    write_bvh(tmp_path / "a.bvh", clip, positions=positions)  # type: ignore[arg-type]
+    assert (tmp_path / "a.bvh").read_text().count("CHANNELS 6") == count
+    got = positions_by_name(read_bvh(tmp_path / "a.bvh"), 0.01)
+    still = [name for name in got if name != "left_arm"]  # only that one stretches
+    for name, expected in positions_by_name(clip, 1.0).items():
+        if positions != "root" or name in still:
+            np.testing.assert_allclose(got[name], expected, atol=ATOL_M, err_msg=name)
+
+
+def test_unknown_position_channels_are_refused(tmp_path: Path, clip: Clip) -> None:
+    with pytest.raises(InvalidRequest, match="positions 'some'.*moving, root, all"):
+        write_bvh(tmp_path / "a.bvh", clip, positions="some")  # type: ignore[arg-type]

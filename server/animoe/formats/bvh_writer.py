@@ -90,10 +90,10 @@ def model_aligned(clip: Clip, rest_rotations: Array | None = None) -> Clip:
         InvalidRequest: `rest_rotations` of another shape or with NaN.
     """
     skeleton = clip.skeleton
-    pose = normalize(skeleton.rest_rotations if rest_rotations is None else rest_rotations)
+    pose = skeleton.rest_rotations if rest_rotations is None else np.asarray(rest_rotations)
     if pose.shape != skeleton.rest_rotations.shape or not np.isfinite(pose).all():
         raise InvalidRequest(f"the rest pose needs {skeleton.joint_count} finite quaternions, got shape {pose.shape}")
-    rest, _ = local_to_model(pose, skeleton.rest_translations, skeleton.parents)
+    rest, _ = local_to_model(normalize(pose), skeleton.rest_translations, skeleton.parents)
     above = np.where(skeleton.parents[:, None] < 0, IDENTITY, rest[skeleton.parents])
     rotations = multiply(above, multiply(normalize(clip.local_rotations), inverse(rest)))
     offsets = rotate(above, skeleton.rest_translations)
