@@ -94,5 +94,12 @@ def test_positions_on_inner_joints_replace_their_offset(tmp_path: Path) -> None:
     np.testing.assert_allclose(read_bvh(written(tmp_path, text)).local_translations[:, 1], [[0, -2, 5], [7, 8, 9]])
 
 
+def test_a_root_far_from_its_offset_replaces_it_where_inner_joints_do(tmp_path: Path) -> None:
+    text = GOOD.replace("CHANNELS 3 Z", "CHANNELS 6 Xposition Yposition Zposition Z")
+    text = text.replace("1 91 2", "1 -1 2").replace("1 92 2", "1 -2 2")
+    text = text.replace("10 20 30", "0 -2 5 10 20 30").replace("0 0 0 0 0 0\n", "0 0 0 7 8 9 0 0 0\n")
+    np.testing.assert_allclose(read_bvh(written(tmp_path, text)).root_positions, [[1, -1, 2], [1, -2, 2]])
+
+
 def test_repeated_joint_names_are_told_apart(tmp_path: Path) -> None:
     assert read_bvh(written(tmp_path, GOOD.replace("Leg", "Hips"))).skeleton.joint_names == ("Hips", "Hips_2")

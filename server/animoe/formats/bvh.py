@@ -143,6 +143,8 @@ def _to_clip(path: Path, joints: list[_Joint], frame_time: float, values: Array)
     rotations = np.zeros((frames, len(joints), 4))
     rotations[..., 3] = 1.0
     translations = np.tile(np.array([j.offset for j in joints]), (frames, 1, 1))
+    # Below the root position channels replace OFFSET; a file that has such channels does the same at the root.
+    replaces = any(joint.parent >= 0 and any(name.endswith("position") for name in joint.channels) for joint in joints)
     column = 0
     for index, joint in enumerate(joints):
         data = values[:, column : column + len(joint.channels)]
@@ -154,7 +156,7 @@ def _to_clip(path: Path, joints: list[_Joint], frame_time: float, values: Array)
             rotations[:, index] = unroll(from_euler(np.radians(data[:, turns]), order))
         for c in moves:
             axis = "XYZ".index(joint.channels[c][0])
-            base = joint.offset[axis] if _adds(joint, data, moves) else 0.0
+            base = joint.offset[axis] if not replaces and _adds(joint, data, moves) else 0.0
             translations[:, index, axis] = base + data[:, c]
     skeleton = Skeleton.build([j.name for j in joints], [j.parent for j in joints], [j.offset for j in joints])
     return Clip(skeleton, 1.0 / frame_time, rotations, translations, path.stem)
@@ -163,12 +165,12 @@ def _to_clip(path: Path, joints: list[_Joint], frame_time: float, values: Array)
 def _adds(joint: _Joint, data: Array, moves: list[int]) -> bool:
     """Whether position channels add to OFFSET (iClone's root) instead of replacing it (the rest).
 
-    Judged on the largest component of a root's OFFSET, the hip height: where channels replace it, they come near it at
-    some time of the clip (an upright frame); where they add to it, they stay near zero. Below the root they replace.
+    Judged on the largest component of the root's OFFSET, the hip height: where channels replace it, they come near it
+    at some time of the clip (an upright frame); where they add to it, they stay near zero.
     """
     offset = np.array([joint.offset["XYZ".index(joint.channels[c][0])] for c in moves])
     main = int(np.argmax(np.abs(offset)))
-    if joint.parent >= 0 or abs(offset[main]) < 1e-6:
+    if abs(offset[main]) < 1e-6:
         return False
     ratio = data[:, moves[main]] / offset[main]
     return bool(np.percentile(ratio, 90) < 0.5)
