@@ -15,9 +15,9 @@ from animoe.motion.emotion import EMOTIONS
 from animoe.motion.features import FEATURE_COUNT, features_to_clip
 from animoe.rig.rotations import Array
 from animoe_trainer.corpus import Corpus, Item
-from animoe_trainer.metrics import multimodal_distances, retrieval_hits
+from animoe_trainer.metrics import chance_hits, multimodal_distances, retrieval_hits
 from animoe_trainer.motion_measures import quality_figures
-from animoe_trainer.pools import caption_matches, chance_hits, fixed_pools
+from animoe_trainer.pools import caption_matches, fixed_pools
 from animoe_trainer.scores import ScenarioScores
 
 if TYPE_CHECKING:

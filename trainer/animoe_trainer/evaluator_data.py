@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -71,7 +72,7 @@ class MotionStore:
 
     Args:
         items: what can be drawn, by number.
-        reconstructions: features (T, >= 140) of the same items after the tokenizer, in their order: drawn half the time.
+        reconstructions: features (T, >= 140) of the items after the tokenizer, in their order; drawn half the time.
     """
 
     def __init__(
@@ -164,18 +165,11 @@ class CaptionTable:
 
 
 def balanced_weights(items: Sequence[Item], *, neutral: float = 2.0) -> Tensor:
-    """(n,) sampling weights: emotions alike (neutral `neutral` times as often), contents within an emotion evened out."""
-    emotions: dict[str, int] = {}
-    contents: dict[tuple[str, str], int] = {}
-    for item in items:
-        contents[item.emotion, item.content] = contents.get((item.emotion, item.content), 0) + 1
-    raw = np.array([contents[item.emotion, item.content] ** -0.5 for item in items])
-    totals = {
-        name: sum(w for w, item in zip(raw, items, strict=True) if item.emotion == name)
-        for name in {item.emotion for item in items}
-    }
-    del emotions
-    found = [
-        w / totals[i.emotion] * (neutral if i.emotion == "neutral" else 1.0) for w, i in zip(raw, items, strict=True)
-    ]
-    return torch.tensor(found)
+    """(n,) sampling weights: emotions alike, neutral `neutral` times as often; contents of an emotion evened out."""
+    contents = Counter((item.emotion, item.content) for item in items)
+    raw = [contents[item.emotion, item.content] ** -0.5 for item in items]
+    totals: dict[str, float] = {}
+    for item, weight in zip(items, raw, strict=True):
+        totals[item.emotion] = totals.get(item.emotion, 0.0) + weight
+    boost = {"neutral": neutral}
+    return torch.tensor([w / totals[i.emotion] * boost.get(i.emotion, 1.0) for i, w in zip(items, raw, strict=True)])

@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -108,7 +109,9 @@ class ScenarioScores:
 
 def mixed(steps: Sequence[ScenarioScores], choice: Array) -> ScenarioScores:
     """Row r of step choice[r]: what chance would deal if the steps did not differ."""
-    parts = {name: np.stack([getattr(s, name) for s in steps])[choice, np.arange(len(choice))] for name in _PER_ITEM}
+    parts: dict[str, Any] = {
+        name: np.stack([getattr(s, name) for s in steps])[choice, np.arange(len(choice))] for name in _PER_ITEM
+    }
     return replace(steps[0], **parts)
 
 

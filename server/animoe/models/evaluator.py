@@ -33,9 +33,9 @@ class EvaluatorConfig:
 
     sentence_dim: int = 384
     embedding: int = 256
-    width: int = 160
-    text_width: int = 384
-    emotion_width: int = 112
+    width: int = 144
+    text_width: int = 320
+    emotion_width: int = 104
     emotions: int = 8
     dropout: float = 0.2
     statistics: int = 0
@@ -151,7 +151,8 @@ class Referee(nn.Module):
         """(B, K) or, one batch per member, (M, B, K) -> (M, B, E)."""
         x = ((statistics - self.mean) / self.std).clamp(-4.0, 4.0)
         hidden = self.dropout(torch.tanh(self.dropout(x) @ self.into + self.into_bias))
-        return hidden @ self.out + self.out_bias
+        logits: Tensor = hidden @ self.out + self.out_bias
+        return logits
 
     def forward(self, statistics: Tensor) -> Tensor:
         """(B, K) -> probabilities (B, E)."""
