@@ -7,10 +7,10 @@ PACKS ?=
 OUT ?= runs/bundle
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check protos bundle bench clean
+.PHONY: help setup demo test test-blender check protos bundle bench clean
 
 help:  ## list the targets
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1|/' | column -t -s '|'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1|/' | column -t -s '|'
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
@@ -34,6 +34,23 @@ demo: $(VENV)/server.stamp  ## start the server and stream three emotional takes
 
 test: $(VENV)/dev.stamp  ## run the tests
 	$(BIN)/python -m pytest -q
+
+# Blender as a Python module exists for one Python version and wants an older numpy: an environment of its own, without
+# constraints.txt. PYTHON_BLENDER=... names another Python 3.11.
+PYTHON_BLENDER ?= python3.11
+BPY ?= 4.5.15
+VENV_BLENDER := .venv-blender
+
+$(VENV_BLENDER)/$(BPY).stamp: pyproject.toml
+	@command -v "$(PYTHON_BLENDER)" >/dev/null || { \
+	  echo "Blender's module needs Python 3.11; '$(PYTHON_BLENDER)' is missing. Use: make test-blender PYTHON_BLENDER=..." >&2; exit 1; }
+	$(PYTHON_BLENDER) -m venv $(VENV_BLENDER)
+	$(VENV_BLENDER)/bin/python -m pip --disable-pip-version-check install --quiet -e '.[server,blender]' \
+	  "bpy==$(BPY)" pytest pytest-asyncio
+	@touch $@
+
+test-blender: $(VENV_BLENDER)/$(BPY).stamp  ## check against Blender: files both ways, engine frame, FBX (370 MB download)
+	$(VENV_BLENDER)/bin/python -m pytest -q -m blender tests/blender
 
 PROTOS := $(wildcard protos/animoe/v1/*.proto)
 PROTOC = $(BIN)/python -m grpc_tools.protoc -Iprotos --python_out=$(1) --pyi_out=$(1) --grpc_python_out=$(1) $(PROTOS)
@@ -67,5 +84,5 @@ bench: $(VENV)/dev.stamp  ## measure speed (see benchmarks/README.md)
 	@set -e; for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python "$$script"; done
 
 clean:  ## remove .venv, caches and build output; trained runs and demo output stay
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(VENV_BLENDER) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
