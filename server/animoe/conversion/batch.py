@@ -80,7 +80,8 @@ def _until_a_death(
         try:
             while waiting or running:
                 while waiting and len(running) < 2 * processes:
-                    running[pool.submit(_convert, waiting[0])] = waiting.popleft()
+                    future = pool.submit(_convert, waiting[0])  # may raise: then the job is still waiting
+                    running[future] = waiting.popleft()
                 for done in wait(list(running), return_when=FIRST_COMPLETED).done:
                     keep(done.result())
                     del running[done]
