@@ -2,25 +2,45 @@
 
 The clip comes back in the file's own unit and axes; `formats.normalise` turns the unit into metres.
 Quirks of real files that are handled: position channels on every joint; position channels that replace the OFFSET
-(Bandai Namco, CMU) or add to it (iClone); zero-length joints; text in any whitespace layout.
+(Bandai Namco, CMU) or add to it (iClone); zero-length joints; spaces in names (3ds Max); text in any whitespace layout.
 """
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
 from animoe.errors import FileError
+from animoe.formats.names import unique_names
 from animoe.motion.clip import Clip
+from animoe.rig.canonical import FRAME_RATE_HZ
 from animoe.rig.rotations import Array, from_euler, unroll
 from animoe.rig.skeleton import Skeleton
 
 MAX_BYTES = 512 * 2**20
 MAX_JOINTS = 4096
+MAX_JOINT_FRAMES = 4_000_000
+"""Joints x frames, also once resampled to 30 fps: half an hour of a 70-joint rig at that rate, 220 MB."""
+MAX_SECONDS = 7200.0
+FRAME_TIMES_S = (0.0005, 10.0)
+_HEAD_BYTES = 48 * 2**20
+_MAX_WORDS = 64 * MAX_JOINTS
+_BLOCK_BYTES = 4 * 2**20
+_BLOCK_POSES = 1 << 16
+_LIMIT = 1e9
+_MOTION = re.compile(rb"(?i)(?:\}|\A)\s*+(MOTION)(?!\S)")
+_TIMING = re.compile(rb"(?i)\s*Frames\s*:\s*(\S{1,20})\s+Frame\s*Time\s*:\s*(\S{1,40})\s")
+_WORD = re.compile(rb"\s+|[{}]|[^\s{}]+")
+_RE_EXPORT = "The file is truncated or was edited by hand; export it again."
+
+_Words = Iterator[tuple[int, str]]
+"""Words of the hierarchy with their line numbers."""
 
 
 @dataclass
@@ -31,26 +51,55 @@ class _Joint:
     channels: list[str] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class _Timing:
+    """What stands between MOTION and the numbers."""
+
+    frame_count: int
+    frame_time_s: float
+    line: int
+
+
 def read_bvh(path: Path) -> Clip:
     """Reads one BVH file: local rotations and translations of every joint, in file units and axes.
 
     Raises:
-        FileError: not a BVH, truncated, counts that disagree, NaN; says the line where it can.
+        FileError: not a BVH, truncated, counts that disagree, NaN, too long; says the line where it can.
     """
     path = Path(path)
-    if path.stat().st_size > MAX_BYTES:
-        raise FileError(path, f"larger than {MAX_BYTES >> 20} MiB", remedy="Split the recording.")
-    text = path.read_text(encoding="utf-8", errors="replace")
-    head, marker, motion = text.partition("MOTION")
-    if not marker:
-        raise FileError(path, "no MOTION block", remedy="Export the file again as BVH.")
-    joints = _parse_hierarchy(path, head)
-    frame_time, values = _parse_motion(path, motion, sum(len(j.channels) for j in joints), head.count("\n"))
-    return _to_clip(path, joints, frame_time, values)
+    with path.open("rb") as file:
+        if path.stat().st_size > MAX_BYTES:
+            raise FileError(path, f"larger than {MAX_BYTES >> 20} MiB", remedy="Split the recording.")
+        head = file.read(_BLOCK_BYTES)
+        searched = 0
+        while (motion := _MOTION.search(head, searched)) is None:
+            searched = max(head.rfind(b"}"), 0)
+            more = file.read(_BLOCK_BYTES) if len(head) < _HEAD_BYTES else b""
+            if not more:
+                problem = "no MOTION block" if len(head) < _HEAD_BYTES else f"no MOTION within {_HEAD_BYTES >> 20} MiB"
+                raise FileError(path, problem, remedy="Export the file again as BVH.")
+            head += more  # long only for deep chains, which are indented far
+        joints = _parse_hierarchy(path, head[: motion.start(1)].removeprefix(b"\xef\xbb\xbf"))
+        width = sum(len(joint.channels) for joint in joints)
+        timing, start = _parse_timing(path, head, motion.end())
+        _refuse_length(path, timing, len(joints))
+        values = _parse_values(path, file, head[start:], timing, width)
+    return _to_clip(path, joints, timing.frame_time_s, values)
 
 
-def _parse_hierarchy(path: Path, head: str) -> list[_Joint]:
-    words = ((number, word) for number, line in enumerate(head.splitlines(), 1) for word in line.split())
+def _split_words(path: Path, head: bytes) -> _Words:
+    line = 1
+    for number, word in enumerate(_WORD.finditer(head)):
+        if number > _MAX_WORDS:
+            raise FileError(path, "the hierarchy is longer than any", place=f"line {line}", remedy=_RE_EXPORT)
+        if word[0].isspace():
+            line += word[0].count(b"\n")
+        else:
+            yield line, word[0].decode("utf-8", errors="replace")
+
+
+def _parse_hierarchy(path: Path, head: bytes) -> list[_Joint]:
+    words = _split_words(path, head)
     joints: list[_Joint] = []
     stack: list[int] = []
     line = 1
@@ -58,84 +107,135 @@ def _parse_hierarchy(path: Path, head: str) -> list[_Joint]:
         for line, word in words:
             upper = word.upper()
             if upper in ("ROOT", "JOINT"):
-                _add_joint(path, joints, stack, next(words)[1], line)
+                _add_joint(path, joints, stack, _name(path, words, line), line)
             elif upper == "END":
-                next(words)
+                _name(path, words, line)
                 stack.append(-1)  # end sites only close a chain
-            elif upper == "{":
-                continue
             elif upper == "}":
                 stack.pop()
             elif upper == "OFFSET":
-                offset = [float(next(words)[1]) for _ in range(3)]
+                offset = [_number(path, next(words)) for _ in range(3)]
                 if stack[-1] >= 0:
                     joints[stack[-1]].offset = offset
-            elif upper == "CHANNELS":
+            elif upper == "CHANNELS" and stack[-1] >= 0:
                 joints[stack[-1]].channels = _channels(path, words, line)
             elif upper != "HIERARCHY":
                 raise FileError(path, f"unexpected word {word[:40]!r} in the hierarchy", place=f"line {line}")
     except (StopIteration, IndexError, ValueError) as error:
-        raise FileError(path, "the hierarchy is broken", place=f"line {line}") from error
+        raise FileError(path, "the hierarchy is broken", place=f"line {line}", remedy=_RE_EXPORT) from error
     if not joints or stack:
-        raise FileError(path, "the hierarchy is empty or its braces do not match", place=f"line {line}")
+        problem = "the hierarchy is empty or its braces do not match"
+        raise FileError(path, problem, place=f"line {line}", remedy=_RE_EXPORT)
+    for joint, unique in zip(joints, unique_names(j.name for j in joints), strict=True):
+        joint.name = unique  # some exporters repeat names such as "Site"
     return joints
+
+
+def _name(path: Path, words: _Words, line: int) -> str:
+    """The words up to the opening brace: 3ds Max has names such as "Bip01 L Thigh"."""
+    found: list[str] = []
+    for at, word in words:
+        if word == "{":
+            return " ".join(found)
+        if at != line and found:
+            raise FileError(path, f"'{{' expected, found {word[:40]!r}", place=f"line {at}", remedy=_RE_EXPORT)
+        line = at
+        found.append(word)
+    raise StopIteration
+
+
+def _number(path: Path, word: tuple[int, str]) -> float:
+    value = float(word[1])
+    if not abs(value) <= _LIMIT:  # also for NaN
+        raise FileError(path, f"OFFSET holds {word[1][:40]}", place=f"line {word[0]}", remedy=_RE_EXPORT)
+    return value
 
 
 def _add_joint(path: Path, joints: list[_Joint], stack: list[int], name: str, line: int) -> None:
     if joints and not stack:
-        raise FileError(path, f"second root {name!r}", place=f"line {line}", remedy="Keep one character per file.")
+        raise FileError(path, f"second root {name!r:.60}", place=f"line {line}", remedy="Keep one character per file.")
     if len(joints) >= MAX_JOINTS:
-        raise FileError(path, f"more than {MAX_JOINTS} joints", place=f"line {line}")
-    known = {joint.name for joint in joints}
-    unique, copy = name, 2
-    while unique in known:  # some exporters repeat names such as "Site"
-        unique, copy = f"{name}_{copy}", copy + 1
-    joints.append(_Joint(unique, stack[-1] if stack else -1))
+        remedy = "Export one character without its helpers."
+        raise FileError(path, f"more than {MAX_JOINTS} joints", place=f"line {line}", remedy=remedy)
+    if stack and stack[-1] < 0:
+        raise FileError(path, f"joint {name!r:.60} within an end site", place=f"line {line}", remedy=_RE_EXPORT)
+    joints.append(_Joint(name, stack[-1] if stack else -1))
     stack.append(len(joints) - 1)
 
 
-def _channels(path: Path, words: Iterator[tuple[int, str]], line: int) -> list[str]:
+def _channels(path: Path, words: _Words, line: int) -> list[str]:
     count = int(next(words)[1])
     names = [next(words)[1] for _ in range(count)] if 0 <= count <= 6 else []
     for name in names:
         if name[:1].upper() not in "XYZ" or name[1:].lower() not in ("rotation", "position"):
-            raise FileError(path, f"unknown channel {name[:40]!r}", place=f"line {line}")
-    if len(names) != count or len(set(names)) != count:
-        raise FileError(path, f"bad channel list of length {count}", place=f"line {line}")
+            raise FileError(path, f"unknown channel {name[:40]!r}", place=f"line {line}", remedy=_RE_EXPORT)
+    if len(names) != count or len({name.lower() for name in names}) != count:
+        raise FileError(path, f"bad channel list of length {count}", place=f"line {line}", remedy=_RE_EXPORT)
     return [name[0].upper() + name[1:].lower() for name in names]
 
 
-def _parse_motion(path: Path, motion: str, width: int, line: int) -> tuple[float, Array]:
-    """Frame time in seconds and channel values (T, width)."""
-    lines = motion.split("\n", 3)
+def _parse_timing(path: Path, head: bytes, start: int) -> tuple[_Timing, int]:
+    """Frame count and time, and where the numbers begin."""
+    line = head.count(b"\n", 0, start) + 1
+    found = _TIMING.match(head + b"\n", start)
     try:
-        rows = [row for row in lines[:3] if row.strip()]
-        frame_count = int(rows[0].split(":")[1])
-        frame_time = float(rows[1].split(":")[1])
-        body = motion.split(rows[1], 1)[1]
-    except (IndexError, ValueError) as error:
-        raise FileError(path, "no 'Frames:' and 'Frame Time:' after MOTION", place=f"line {line + 1}") from error
-    if not (np.isfinite(frame_time) and 0 < frame_time < 10):
-        raise FileError(path, f"frame time {frame_time} s is not usable", place=f"line {line + 3}")
+        if found is None:
+            raise ValueError
+        frame_count, frame_time_s = int(found[1]), float(found[2])
+    except ValueError as error:
+        problem = "no 'Frames:' and 'Frame Time:' after MOTION"
+        raise FileError(path, problem, place=f"line {line}", remedy=_RE_EXPORT) from error
+    if not FRAME_TIMES_S[0] <= frame_time_s <= FRAME_TIMES_S[1]:
+        remedy = "Write the seconds per frame, such as 0.0333333, after 'Frame Time:'."
+        raise FileError(path, f"frame time {frame_time_s} s is not usable", place=f"line {line + 2}", remedy=remedy)
+    return _Timing(frame_count, frame_time_s, line + 3), min(found.end(), len(head))
+
+
+def _refuse_length(path: Path, timing: _Timing, joint_count: int) -> None:
+    seconds = timing.frame_count * timing.frame_time_s
+    frames = max(timing.frame_count, seconds * FRAME_RATE_HZ)
+    if seconds > MAX_SECONDS or frames * joint_count > MAX_JOINT_FRAMES:
+        problem = f"{timing.frame_count} frames of {joint_count} joints ({seconds:.0f} s) are more than is read at once"
+        remedy = f"Split the recording: at most {MAX_SECONDS:.0f} s and {MAX_JOINT_FRAMES} joint poses."
+        raise FileError(path, problem, place=f"line {timing.line - 2}", remedy=remedy)
+
+
+def _parse_values(path: Path, file: IO[bytes], text: bytes, timing: _Timing, width: int) -> Array:
+    """Channel values (T, width). Read in blocks: a long text and its numbers need not both be in memory."""
+    place, wanted = f"line {timing.line}", timing.frame_count * width
+    parts: list[Array] = []
+    found = 0
+    while text:
+        more = file.read(_BLOCK_BYTES)
+        if more:
+            cut = max(text.rfind(b" "), text.rfind(b"\n"), text.rfind(b"\t")) + 1  # not within a number
+            text, rest = text[:cut], text[cut:]
+            more = rest + more
+        numbers = _to_numbers(path, text, place)
+        parts.append(numbers[: max(wanted - found, 0)])
+        found += len(numbers)
+        text = more
+    if wanted <= 0 or found == 0:
+        raise FileError(path, "no motion values", place=place, remedy=_RE_EXPORT)
+    if found != wanted:
+        problem = f"{timing.frame_count} frames of {width} channels need {wanted} values, found {found}"
+        raise FileError(path, problem, place=place, remedy=_RE_EXPORT)
+    values = np.concatenate(parts).reshape(timing.frame_count, width)
+    usable = (np.abs(values) <= _LIMIT).all(axis=1)  # also false for NaN
+    if not usable.all():
+        bad = int(np.argmin(usable))
+        raise FileError(path, "NaN, infinite or absurdly large value", place=f"frame {bad}", remedy="Repair the curve.")
+    return values
+
+
+def _to_numbers(path: Path, text: bytes, place: str) -> Array:
     with warnings.catch_warnings():
         warnings.simplefilter("error", DeprecationWarning)  # numpy's sign of text that is no number
         try:
-            values = np.fromstring(body, sep=" ")
+            return np.fromstring(text.decode("latin-1"), sep=" ")
         except (DeprecationWarning, ValueError) as error:
-            raise FileError(path, "the motion block holds text that is no number", place=f"line {line + 4}") from error
-    if width == 0 or len(values) == 0:
-        raise FileError(path, "no motion values", place=f"line {line + 4}")
-    if len(values) != frame_count * width:
-        raise FileError(
-            path,
-            f"{frame_count} frames of {width} channels need {frame_count * width} values, found {len(values)}",
-            place=f"line {line + 4}",
-            remedy="The file is truncated or was edited by hand; export it again.",
-        )
-    if not np.isfinite(values).all():
-        bad = int(np.flatnonzero(~np.isfinite(values))[0]) // width
-        raise FileError(path, "NaN or infinite value", place=f"frame {bad}")
-    return frame_time, values.reshape(frame_count, width)
+            problem = "the motion block holds text that is no number"
+            raise FileError(path, problem, place=place, remedy=_RE_EXPORT) from error
 
 
 def _to_clip(path: Path, joints: list[_Joint], frame_time: float, values: Array) -> Clip:
@@ -145,19 +245,28 @@ def _to_clip(path: Path, joints: list[_Joint], frame_time: float, values: Array)
     translations = np.tile(np.array([j.offset for j in joints]), (frames, 1, 1))
     # Below the root position channels replace OFFSET; a file that has such channels does the same at the root.
     replaces = any(joint.parent >= 0 and any(name.endswith("position") for name in joint.channels) for joint in joints)
+    turning: dict[str, tuple[list[int], list[int]]] = {}  # order of axes -> joints, columns: turned all at once
     column = 0
     for index, joint in enumerate(joints):
         data = values[:, column : column + len(joint.channels)]
-        column += len(joint.channels)
         turns = [c for c, name in enumerate(joint.channels) if name.endswith("rotation")]
         moves = [c for c, name in enumerate(joint.channels) if name.endswith("position")]
         if turns:
-            order = "".join(joint.channels[c][0] for c in turns)
-            rotations[:, index] = unroll(from_euler(np.radians(data[:, turns]), order))
+            group, columns = turning.setdefault("".join(joint.channels[c][0] for c in turns), ([], []))
+            group.append(index)
+            columns.extend(column + c for c in turns)
+        adds = not replaces and bool(moves) and _adds(joint, data, moves)
         for c in moves:
             axis = "XYZ".index(joint.channels[c][0])
-            base = joint.offset[axis] if not replaces and _adds(joint, data, moves) else 0.0
-            translations[:, index, axis] = base + data[:, c]
+            translations[:, index, axis] = (joint.offset[axis] if adds else 0.0) + data[:, c]
+        column += len(joint.channels)
+    for order, (group, columns) in turning.items():
+        step = max(1, _BLOCK_POSES // frames)  # joints: a long take as a whole would fill the memory
+        for start in range(0, len(group), step):
+            part = group[start : start + step]
+            degrees = values[:, columns[start * len(order) : (start + step) * len(order)]]
+            angles = np.radians(degrees).reshape(frames, len(part), len(order))
+            rotations[:, part] = unroll(from_euler(angles, order))
     skeleton = Skeleton.build([j.name for j in joints], [j.parent for j in joints], [j.offset for j in joints])
     return Clip(skeleton, 1.0 / frame_time, rotations, translations, path.stem)
 
