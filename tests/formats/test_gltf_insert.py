@@ -80,8 +80,10 @@ class Character:
         self.json["accessors"][corners["index"]] |= {"min": [0, 0, 0], "max": [1, 1, 1]}
         joints = self.accessor(np.tile([0, 1, 2, 3], (3, 1)), "VEC4", "<u1")
         weights = self.accessor(np.full((3, 4), 0.25), "VEC4")
+        uv = self.accessor(np.zeros((3, 2)), "VEC2")
         bind = self.accessor(np.tile(np.eye(4).ravel(), (count, 1)), "MAT4")
         attributes = {"POSITION": corners["index"], "JOINTS_0": joints["index"], "WEIGHTS_0": weights["index"]}
+        attributes["TEXCOORD_0"] = uv["index"]
         self.json["meshes"] = [{"primitives": [{"attributes": attributes, "material": 0}], "extras": {"lod": 0}}]
         self.json["materials"] = [{"pbrMetallicRoughness": {"baseColorTexture": {"index": 0}}}]
         self.json["textures"] = [{"source": 0}]
@@ -499,6 +501,7 @@ def test_compressed_meshes_pass_through(tmp_path: Path, character: Character, cl
     """EXT_meshopt_compression: a buffer without data stands in for what unpacks; it must stay, and stay empty."""
     packed = {"EXT_meshopt_compression": {"buffer": 0, "byteOffset": 0, "byteLength": 36, "byteStride": 12, "count": 3}}
     character.json["bufferViews"][0] = {"buffer": 1, "byteLength": 36, "extensions": packed}
+    character.json["extensionsUsed"] += list(packed)
     character.json["buffers"] = [
         {"byteLength": len(character.data)},
         {"byteLength": 36, "extensions": {"EXT_meshopt_compression": {"fallback": True}}},
