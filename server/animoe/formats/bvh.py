@@ -31,10 +31,11 @@ MAX_SECONDS = 7200.0
 FRAME_TIMES_S = (0.0005, 10.0)
 _HEAD_BYTES = 48 * 2**20
 _MAX_WORDS = 64 * MAX_JOINTS
+_TIMING_BYTES = 4096
 _BLOCK_BYTES = 4 * 2**20
 _BLOCK_POSES = 1 << 16
 _LIMIT = 1e9
-_MOTION = re.compile(rb"(?i)(?:\}|\A)\s*+(MOTION)(?!\S)")
+_MOTION = b"MOTION"
 _TIMING = re.compile(rb"(?i)\s*Frames\s*:\s*(\S{1,20})\s+Frame\s*Time\s*:\s*(\S{1,40})\s")
 _WORD = re.compile(rb"\s+|[{}]|[^\s{}]+")
 _RE_EXPORT = "The file is truncated or was edited by hand; export it again."
@@ -70,21 +71,35 @@ def read_bvh(path: Path) -> Clip:
     with path.open("rb") as file:
         if path.stat().st_size > MAX_BYTES:
             raise FileError(path, f"larger than {MAX_BYTES >> 20} MiB", remedy="Split the recording.")
-        head = file.read(_BLOCK_BYTES)
-        searched = 0
-        while (motion := _MOTION.search(head, searched)) is None:
-            searched = max(head.rfind(b"}"), 0)
-            more = file.read(_BLOCK_BYTES) if len(head) < _HEAD_BYTES else b""
-            if not more:
-                problem = "no MOTION block" if len(head) < _HEAD_BYTES else f"no MOTION within {_HEAD_BYTES >> 20} MiB"
-                raise FileError(path, problem, remedy="Export the file again as BVH.")
-            head += more  # long only for deep chains, which are indented far
-        joints = _parse_hierarchy(path, head[: motion.start(1)].removeprefix(b"\xef\xbb\xbf"))
+        head, motion = _read_head(path, file)
+        joints = _parse_hierarchy(path, head[:motion].removeprefix(b"\xef\xbb\xbf"))
         width = sum(len(joint.channels) for joint in joints)
-        timing, start = _parse_timing(path, head, motion.end())
+        timing, start = _parse_timing(path, head, motion + len(_MOTION))
         _refuse_length(path, timing, len(joints))
         values = _parse_values(path, file, head[start:], timing, width)
     return _to_clip(path, joints, timing.frame_time_s, values)
+
+
+def _read_head(path: Path, file: IO[bytes]) -> tuple[bytes, int]:
+    """The first bytes of the file, up to some numbers, and where in them MOTION stands."""
+    head, at = b"", -1
+    while at < 0:
+        more = file.read(_BLOCK_BYTES) if len(head) < _HEAD_BYTES else b""
+        if not more:
+            problem = "no MOTION block" if len(head) < _HEAD_BYTES else f"no MOTION within {_HEAD_BYTES >> 20} MiB"
+            raise FileError(path, problem, remedy="Export the file again as BVH.")
+        searched = max(len(head) - len(_MOTION), 0)
+        head += more  # long only for deep chains, which are indented far
+        at = _find_motion(head, searched)
+    return head + file.read(_TIMING_BYTES), at
+
+
+def _find_motion(head: bytes, start: int) -> int:
+    """Where MOTION follows the last brace (elsewhere it is part of a name); -1 if nowhere."""
+    at = head.find(_MOTION, start)
+    while at >= 0 and head[max(at - 64, 0) : at].rstrip()[-1:] not in (b"", b"}"):
+        at = head.find(_MOTION, at + 1)
+    return at
 
 
 def _split_words(path: Path, head: bytes) -> _Words:
