@@ -380,7 +380,7 @@ def test_a_template_of_another_character_is_refused(tmp_path: Path, template: Pa
 
 def test_other_proportions_are_refused(tmp_path: Path, template: Path, clip: Clip) -> None:
     longer = clip.skeleton.rest_translations * 1.2
-    with pytest.raises(IncompatibleSkeleton, match=r"rests at .* m from its parent.*proportions.*--rig"):
+    with pytest.raises(IncompatibleSkeleton, match=r"rests at .* m from its parent.*proportions.*--into"):
         write_into_glb(template, tmp_path / "out.glb", [with_skeleton(clip, longer, clip.skeleton.rest_rotations)])
 
 
