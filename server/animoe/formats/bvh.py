@@ -9,47 +9,30 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 import numpy as np
 
 from animoe.errors import FileError
-from animoe.formats.names import unique_names
+from animoe.formats.bvh_hierarchy import LIMIT, RE_EXPORT, Joint, parse_hierarchy
 from animoe.motion.clip import Clip
 from animoe.rig.canonical import FRAME_RATE_HZ
 from animoe.rig.rotations import Array, from_euler, unroll
 from animoe.rig.skeleton import Skeleton
 
 MAX_BYTES = 512 * 2**20
-MAX_JOINTS = 4096
 MAX_JOINT_FRAMES = 4_000_000
 """Joints x frames, also once resampled to 30 fps: half an hour of a 70-joint rig at that rate, 220 MB."""
 MAX_SECONDS = 7200.0
 FRAME_TIMES_S = (0.0005, 10.0)
 _HEAD_BYTES = 48 * 2**20
-_MAX_WORDS = 64 * MAX_JOINTS
 _TIMING_BYTES = 4096
 _BLOCK_BYTES = 4 * 2**20
 _BLOCK_POSES = 1 << 16
-_LIMIT = 1e9
 _MOTION = b"MOTION"
 _TIMING = re.compile(rb"(?i)\s*Frames\s*:\s*(\S{1,20})\s+Frame\s*Time\s*:\s*(\S{1,40})\s")
-_WORD = re.compile(rb"\s+|[{}]|[^\s{}]+")
-_RE_EXPORT = "The file is truncated or was edited by hand; export it again."
-
-_Words = Iterator[tuple[int, str]]
-"""Words of the hierarchy with their line numbers."""
-
-
-@dataclass
-class _Joint:
-    name: str
-    parent: int
-    offset: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0])
-    channels: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -72,7 +55,7 @@ def read_bvh(path: Path) -> Clip:
         if path.stat().st_size > MAX_BYTES:
             raise FileError(path, f"larger than {MAX_BYTES >> 20} MiB", remedy="Split the recording.")
         head, motion = _read_head(path, file)
-        joints = _parse_hierarchy(path, head[:motion].removeprefix(b"\xef\xbb\xbf"))
+        joints = parse_hierarchy(path, head[:motion].removeprefix(b"\xef\xbb\xbf"))
         width = sum(len(joint.channels) for joint in joints)
         timing, start = _parse_timing(path, head, motion + len(_MOTION))
         _refuse_length(path, timing, len(joints))
@@ -102,93 +85,6 @@ def _find_motion(head: bytes, start: int) -> int:
     return at
 
 
-def _split_words(path: Path, head: bytes) -> _Words:
-    line = 1
-    for number, word in enumerate(_WORD.finditer(head)):
-        if number > _MAX_WORDS:
-            raise FileError(path, "the hierarchy is longer than any", place=f"line {line}", remedy=_RE_EXPORT)
-        if word[0].isspace():
-            line += word[0].count(b"\n")
-        else:
-            yield line, word[0].decode("utf-8", errors="replace")
-
-
-def _parse_hierarchy(path: Path, head: bytes) -> list[_Joint]:
-    words = _split_words(path, head)
-    joints: list[_Joint] = []
-    stack: list[int] = []
-    line = 1
-    try:
-        for line, word in words:
-            upper = word.upper()
-            if upper in ("ROOT", "JOINT"):
-                _add_joint(path, joints, stack, _name(path, words, line), line)
-            elif upper == "END":
-                _name(path, words, line)
-                stack.append(-1)  # end sites only close a chain
-            elif upper == "}":
-                stack.pop()
-            elif upper == "OFFSET":
-                offset = [_number(path, next(words)) for _ in range(3)]
-                if stack[-1] >= 0:
-                    joints[stack[-1]].offset = offset
-            elif upper == "CHANNELS" and stack[-1] >= 0:
-                joints[stack[-1]].channels = _channels(path, words, line)
-            elif upper != "HIERARCHY":
-                raise FileError(path, f"unexpected word {word[:40]!r} in the hierarchy", place=f"line {line}")
-    except (StopIteration, IndexError, ValueError) as error:
-        raise FileError(path, "the hierarchy is broken", place=f"line {line}", remedy=_RE_EXPORT) from error
-    if not joints or stack:
-        problem = "the hierarchy is empty or its braces do not match"
-        raise FileError(path, problem, place=f"line {line}", remedy=_RE_EXPORT)
-    for joint, unique in zip(joints, unique_names(j.name for j in joints), strict=True):
-        joint.name = unique  # some exporters repeat names such as "Site"
-    return joints
-
-
-def _name(path: Path, words: _Words, line: int) -> str:
-    """The words up to the opening brace: 3ds Max has names such as "Bip01 L Thigh"."""
-    found: list[str] = []
-    for at, word in words:
-        if word == "{":
-            return " ".join(found)
-        if at != line and found:
-            raise FileError(path, f"'{{' expected, found {word[:40]!r}", place=f"line {at}", remedy=_RE_EXPORT)
-        line = at
-        found.append(word)
-    raise StopIteration
-
-
-def _number(path: Path, word: tuple[int, str]) -> float:
-    value = float(word[1])
-    if not abs(value) <= _LIMIT:  # also for NaN
-        raise FileError(path, f"OFFSET holds {word[1][:40]}", place=f"line {word[0]}", remedy=_RE_EXPORT)
-    return value
-
-
-def _add_joint(path: Path, joints: list[_Joint], stack: list[int], name: str, line: int) -> None:
-    if joints and not stack:
-        raise FileError(path, f"second root {name!r:.60}", place=f"line {line}", remedy="Keep one character per file.")
-    if len(joints) >= MAX_JOINTS:
-        remedy = "Export one character without its helpers."
-        raise FileError(path, f"more than {MAX_JOINTS} joints", place=f"line {line}", remedy=remedy)
-    if stack and stack[-1] < 0:
-        raise FileError(path, f"joint {name!r:.60} within an end site", place=f"line {line}", remedy=_RE_EXPORT)
-    joints.append(_Joint(name, stack[-1] if stack else -1))
-    stack.append(len(joints) - 1)
-
-
-def _channels(path: Path, words: _Words, line: int) -> list[str]:
-    count = int(next(words)[1])
-    names = [next(words)[1] for _ in range(count)] if 0 <= count <= 6 else []
-    for name in names:
-        if name[:1].upper() not in "XYZ" or name[1:].lower() not in ("rotation", "position"):
-            raise FileError(path, f"unknown channel {name[:40]!r}", place=f"line {line}", remedy=_RE_EXPORT)
-    if len(names) != count or len({name.lower() for name in names}) != count:
-        raise FileError(path, f"bad channel list of length {count}", place=f"line {line}", remedy=_RE_EXPORT)
-    return [name[0].upper() + name[1:].lower() for name in names]
-
-
 def _parse_timing(path: Path, head: bytes, start: int) -> tuple[_Timing, int]:
     """Frame count and time, and where the numbers begin."""
     line = head.count(b"\n", 0, start) + 1
@@ -199,7 +95,7 @@ def _parse_timing(path: Path, head: bytes, start: int) -> tuple[_Timing, int]:
         frame_count, frame_time_s = int(found[1]), float(found[2])
     except ValueError as error:
         problem = "no 'Frames:' and 'Frame Time:' after MOTION"
-        raise FileError(path, problem, place=f"line {line}", remedy=_RE_EXPORT) from error
+        raise FileError(path, problem, place=f"line {line}", remedy=RE_EXPORT) from error
     if not FRAME_TIMES_S[0] <= frame_time_s <= FRAME_TIMES_S[1]:
         remedy = "Write the seconds per frame, such as 0.0333333, after 'Frame Time:'."
         raise FileError(path, f"frame time {frame_time_s} s is not usable", place=f"line {line + 2}", remedy=remedy)
@@ -231,12 +127,12 @@ def _parse_values(path: Path, file: IO[bytes], text: bytes, timing: _Timing, wid
         found += len(numbers)
         text = more
     if wanted <= 0 or found == 0:
-        raise FileError(path, "no motion values", place=place, remedy=_RE_EXPORT)
+        raise FileError(path, "no motion values", place=place, remedy=RE_EXPORT)
     if found != wanted:
         problem = f"{timing.frame_count} frames of {width} channels need {wanted} values, found {found}"
-        raise FileError(path, problem, place=place, remedy=_RE_EXPORT)
+        raise FileError(path, problem, place=place, remedy=RE_EXPORT)
     values = np.concatenate(parts).reshape(timing.frame_count, width)
-    usable = (np.abs(values) <= _LIMIT).all(axis=1)  # also false for NaN
+    usable = (np.abs(values) <= LIMIT).all(axis=1)  # also false for NaN
     if not usable.all():
         bad = int(np.argmin(usable))
         raise FileError(path, "NaN, infinite or absurdly large value", place=f"frame {bad}", remedy="Repair the curve.")
@@ -250,10 +146,10 @@ def _to_numbers(path: Path, text: bytes, place: str) -> Array:
             return np.fromstring(text.decode("latin-1"), sep=" ")
         except (DeprecationWarning, ValueError) as error:
             problem = "the motion block holds text that is no number"
-            raise FileError(path, problem, place=place, remedy=_RE_EXPORT) from error
+            raise FileError(path, problem, place=place, remedy=RE_EXPORT) from error
 
 
-def _to_clip(path: Path, joints: list[_Joint], frame_time: float, values: Array) -> Clip:
+def _to_clip(path: Path, joints: list[Joint], frame_time: float, values: Array) -> Clip:
     frames = len(values)
     rotations = np.zeros((frames, len(joints), 4))
     rotations[..., 3] = 1.0
@@ -286,7 +182,7 @@ def _to_clip(path: Path, joints: list[_Joint], frame_time: float, values: Array)
     return Clip(skeleton, 1.0 / frame_time, rotations, translations, path.stem)
 
 
-def _adds(joint: _Joint, data: Array, moves: list[int]) -> bool:
+def _adds(joint: Joint, data: Array, moves: list[int]) -> bool:
     """Whether position channels add to OFFSET (iClone's root) instead of replacing it (the rest).
 
     Judged on the largest component of the root's OFFSET, the hip height: where channels replace it, they come near it
