@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from animoe import __version__
+from animoe.cli.convert_flags import add_convert_flags
 
 _PORT = 50151
 _RIG = "ue5_manny"
@@ -30,6 +31,13 @@ def build_parser() -> argparse.ArgumentParser:
             "stream",
             help="play a live session against a server and print what arrives",
             description="Plays a live session against a server and prints what arrives.",
+        )
+    )
+    add_convert_flags(
+        commands.add_parser(
+            "convert",
+            help="convert motion files and folders, onto another rig if wanted",
+            description="Converts motion files and folders into another format, and onto another rig if wanted.",
         )
     )
     _preview(commands.add_parser("preview", help="draw motion files", description="Draws motion files."))
@@ -85,7 +93,7 @@ def _stream(parser: argparse.ArgumentParser) -> None:
 
 
 def _preview(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help=".bvh, .glb or .gltf")
+    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help=".bvh, .glb, .gltf, .fbx or .npz")
     parser.add_argument(
         "--out",
         type=Path,
