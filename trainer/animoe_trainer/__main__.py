@@ -51,6 +51,18 @@ def _parser() -> argparse.ArgumentParser:
     base.add_argument("--backbone", help="path or hub id of a Hugging Face causal LM (default: own small Llama)")
     base.add_argument("--prompt-encoder", type=Path, metavar="DIR", help="files of all-MiniLM-L6-v2")
 
+    judge = _command(
+        commands, "evaluator", "train the judges of generated motion: retrieval, emotion, referee", _evaluator
+    )
+    judge.add_argument("packs", nargs="+", type=Path, metavar="PACK", help="pack folders, or a folder of packs")
+    judge.add_argument("--out", type=Path, required=True, help="folder for weights and loss plots")
+    judge.add_argument("--cache", type=Path, default=Path("runs/cache"), help="where the read packs are kept")
+    judge.add_argument("--steps", type=int, default=400, help="of the extractor and of the emotion classifier each")
+    judge.add_argument("--seed", type=int, default=0)
+    judge.add_argument("--device", default="cpu", help="cpu or cuda")
+    judge.add_argument("--tokenizer", type=Path, metavar="DIR", help="train on its reconstructions as well")
+    judge.add_argument("--prompt-encoder", type=Path, metavar="DIR", help="bundle folder (default: the one that ships)")
+
     bundle = _command(commands, "bundle", "export a trained generator and its tokenizer as a bundle", _bundle)
     bundle.add_argument("--tokenizer", type=Path, required=True, metavar="DIR")
     bundle.add_argument("--base", type=Path, required=True, metavar="DIR")
@@ -156,6 +168,29 @@ def _base(options: argparse.Namespace) -> int:
         device=options.device,
     )
     print(f"generator written to {options.out}")
+    return 0
+
+
+def _evaluator(options: argparse.Namespace) -> int:
+    from animoe.bundle import default_bundle
+    from animoe_trainer.corpus import load_corpus
+    from animoe_trainer.evaluator_data import reconstruct_all, sentence_vectors
+    from animoe_trainer.evaluator_training import EvaluatorTraining, train_evaluator
+    from animoe_trainer.reports import print_evaluator_report
+    from animoe_trainer.tokenizer import load_tokenizer
+
+    training = EvaluatorTraining(steps=options.steps, seed=options.seed)
+    corpus = load_corpus(pack_folders(options.packs), options.cache)
+    sentences = sentence_vectors(corpus, options.prompt_encoder or default_bundle(), options.cache)
+    rebuilt = None
+    if options.tokenizer:
+        tokenizer = load_tokenizer(options.tokenizer).to(options.device)
+        rebuilt = reconstruct_all(tokenizer, [corpus.frames(item) for item in corpus.items])
+    evaluator = train_evaluator(
+        corpus, sentences, options.out, training, device=options.device, reconstructions=rebuilt
+    )
+    print_evaluator_report(evaluator.figures)
+    print(f"evaluator written to {options.out}")
     return 0
 
 

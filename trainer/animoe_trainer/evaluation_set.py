@@ -80,7 +80,7 @@ class EvaluationSet:
         try:
             plain = json.loads((folder / "prompts.json").read_text(encoding="utf-8"))
             prompts = tuple(Prompt(**{**p, "texts": tuple(p["texts"])}) for p in plain["prompts"])
-            with np.load(folder / "real.npz", allow_pickle=False) as stored:
+            with (folder / "real.npz").open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
                 sentences, real = stored["sentences"], stored["real"]
         except Exception as error:  # a damaged zip raises whatever its damage leads to
             raise BundleError(f"no usable evaluation set in {folder}: {error}; import the scenario again") from error

@@ -63,7 +63,7 @@ class EvaluatorTraining:
             weight_decay=0.05,
             ema=0.99,
             checkpoint_every=self.steps,
-            validate_every=max(1, self.steps // 6),
+            validate_every=max(25, self.steps // 6),
             seed=self.seed,
         )
 
@@ -91,7 +91,9 @@ def train_evaluator(
     training = training or EvaluatorTraining()
     if reconstructions is not None and len(reconstructions) != len(corpus.items):
         raise InvalidRequest(f"{len(corpus.items)} items but {len(reconstructions)} reconstructions")
-    kept = [i for i, item in enumerate(corpus.items) if item.split == "train" and item.count >= MIN_FRAMES]
+    kept = [i for i, item in enumerate(corpus.items) if item.split == "train" and _usable(item)]
+    if not kept:
+        raise InvalidRequest("no clip of the packs can be trained on; mark rows of pack.csv as split 'train'")
     items = [corpus.items[i] for i in kept]
     rebuilt = None if reconstructions is None else [reconstructions[i] for i in kept]
     torch.manual_seed(training.seed)
@@ -111,7 +113,7 @@ def train_evaluator(
     nets.components[:, : found.shape[1]].copy_(torch.from_numpy(found))
     evaluator.save(out)
     evaluator = Evaluator.load(out, device)
-    evaluator.figures = held_out_figures(evaluator, corpus, sentences)
+    evaluator.figures = held_out_figures(evaluator, corpus, sentences, reconstructions)
     evaluator.save(out)
     return evaluator
 
@@ -290,8 +292,13 @@ def _window(motion: Array, share: float, rng: np.random.Generator) -> Array:
     return motion[start : start + length]
 
 
+def _usable(item: Item) -> bool:
+    """What actors did only: a blended intensity has no true label."""
+    return item.count >= MIN_FRAMES and item.intensity == 1.0
+
+
 def _held_out(corpus: Corpus, split: str) -> list[Item]:
-    return [item for item in corpus.select(split) if item.count >= MIN_FRAMES]
+    return [item for item in corpus.select(split) if _usable(item)]
 
 
 def _retrieval(
@@ -314,9 +321,20 @@ def _retrieval(
     }
 
 
-def held_out_figures(evaluator: Evaluator, corpus: Corpus, sentences: Mapping[str, Array]) -> dict[str, Any]:
-    """What the judges reach on real held-out motion: retrieval per split and pack, emotion with confusion tables."""
+def held_out_figures(
+    evaluator: Evaluator,
+    corpus: Corpus,
+    sentences: Mapping[str, Array],
+    reconstructions: Sequence[Array] | None = None,
+) -> dict[str, Any]:
+    """What the judges reach on real held-out motion, and after the tokenizer, which no generator can pass.
+
+    Returns:
+        split -> `retrieval` (pack -> R-Precision, pool size, chance), `emotion` and, with reconstructions of
+        `corpus.items`, `reconstructed_emotion` (see `emotion_figures`).
+    """
     figures: dict[str, Any] = {}
+    rebuilt = dict(zip(corpus.items, reconstructions, strict=True)) if reconstructions is not None else {}
     for split in ("val", "test"):
         items = _held_out(corpus, split)
         if not items:
@@ -325,13 +343,16 @@ def held_out_figures(evaluator: Evaluator, corpus: Corpus, sentences: Mapping[st
         retrieval = {"all": _retrieval(evaluator, corpus, items, sentences)} | {
             pack: _retrieval(evaluator, corpus, [i for i in items if i.pack == pack], sentences) for pack in packs
         }
-        figures[split] = {"retrieval": retrieval, "emotion": emotion_figures(evaluator, corpus, items)}
+        figures[split] = {"retrieval": retrieval}
+        figures[split]["emotion"] = emotion_figures(evaluator, items, [corpus.frames(item) for item in items])
+        if rebuilt:
+            motions = [rebuilt[item] for item in items]
+            figures[split]["reconstructed_emotion"] = emotion_figures(evaluator, items, motions)
     return figures
 
 
-def emotion_figures(evaluator: Evaluator, corpus: Corpus, items: Sequence[Item]) -> dict[str, Any]:
-    """Scores of classifier and referee on real motion, with floor, confusion (true class by row) and agreement."""
-    motions = [corpus.frames(item) for item in items]
+def emotion_figures(evaluator: Evaluator, items: Sequence[Item], motions: Sequence[Array]) -> dict[str, Any]:
+    """Scores of classifier and referee on motions of items, with floor, confusion (true class by row), agreement."""
     labels = np.array([EMOTIONS.index(item.emotion) for item in items])
     said = {
         "classifier": evaluator.emotion_probabilities(motions).argmax(axis=1),

@@ -99,7 +99,7 @@ class ScenarioScores:
             BundleError: missing or damaged.
         """
         try:
-            with np.load(path, allow_pickle=False) as stored:
+            with path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
                 plain = json.loads(stored["meta"].tobytes())
                 arrays = {name: stored[name] for name in stored.files if name != "meta"}
             return cls(**{**plain, "items": tuple(plain["items"])}, **arrays)
@@ -126,7 +126,7 @@ def _emotion(name: str, source: str = "predictions") -> Callable[[ScenarioScores
 
 def _fid(scores: ScenarioScores, components: Array | None = None) -> float:
     """Mean over the repetitions, so that the number of motions is the number of items."""
-    if len(scores.items) < 2 or len(scores.real) < 2:
+    if len(scores.items) < 2 or len(scores.real) < 2 or not np.isfinite(scores.embeddings).all():
         return float("nan")
     project = np.eye(scores.real.shape[1]) if components is None else components
     generated = np.moveaxis(scores.embeddings, 1, 0)
