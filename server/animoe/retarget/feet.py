@@ -43,7 +43,7 @@ class FeetPlacer:
             ]
         )
         self._ratio = match.leg_ratio
-        self._rest_heights = np.stack([rest[_LEGS[2:], 1], _rest_heights(rig, match, rest)], axis=-1)  # (2, 2, 2)
+        self._rest_heights = np.stack([rest[_LEGS[2:], 1], rest_heights(rig, match)], axis=-1)  # (2, 2, 2)
 
     def hip_heights(self, local: Array, canonical_heights: Array) -> Array:
         """Heights (n,) of the rig's hip centre above the floor in metres.
@@ -82,8 +82,12 @@ def _rig_bones(rig: Rig, match: RestMatch, own_bones: Array) -> Array:
     return bones
 
 
-def _rest_heights(rig: Rig, match: RestMatch, rest: Array) -> Array:
-    """(2, 2) heights above the floor of the rig's ankles and toes when it stands at rest."""
+def rest_heights(rig: Rig, match: RestMatch) -> Array:
+    """(2, 2) heights in metres above the floor of the rig's ankles, then toes, left and right, when it stands at rest.
+
+    A rig without toes gets the canonical ones, scaled.
+    """
+    rest = canonical_skeleton().rest_model[1]
     at = match.rest_positions[:, 1]
     heights: Array = rest[_LEGS[2:], 1] * match.leg_ratio
     ankle, toe = heights[:, 0]
