@@ -25,6 +25,7 @@ from animoe.rig.skeleton import Skeleton
 MAX_BYTES = 512 * 2**20
 MAX_JOINT_FRAMES = 4_000_000
 """Joints x frames, also once resampled to 30 fps: half an hour of a 70-joint rig at that rate, 220 MB."""
+MAX_NUMBERS = 1 << 24
 MAX_SECONDS = 7200.0
 FRAME_TIMES_S = (0.0005, 10.0)
 _HEAD_BYTES = 48 * 2**20
@@ -58,7 +59,7 @@ def read_bvh(path: Path) -> Clip:
         joints = parse_hierarchy(path, head[:motion].removeprefix(b"\xef\xbb\xbf"))
         width = sum(len(joint.channels) for joint in joints)
         timing, start = _parse_timing(path, head, motion + len(_MOTION))
-        _refuse_length(path, timing, len(joints))
+        _refuse_length(path, timing, len(joints), width)
         values = _parse_values(path, file, head[start:], timing, width)
     return _to_clip(path, joints, timing.frame_time_s, values)
 
@@ -102,37 +103,39 @@ def _parse_timing(path: Path, head: bytes, start: int) -> tuple[_Timing, int]:
     return _Timing(frame_count, frame_time_s, line + 3), min(found.end(), len(head))
 
 
-def _refuse_length(path: Path, timing: _Timing, joint_count: int) -> None:
+def _refuse_length(path: Path, timing: _Timing, joint_count: int, width: int) -> None:
     seconds = timing.frame_count * timing.frame_time_s
-    frames = max(timing.frame_count, seconds * FRAME_RATE_HZ)
-    if seconds > MAX_SECONDS or frames * joint_count > MAX_JOINT_FRAMES:
+    poses = max(timing.frame_count, seconds * FRAME_RATE_HZ) * joint_count
+    if seconds > MAX_SECONDS or poses > MAX_JOINT_FRAMES or timing.frame_count * width > MAX_NUMBERS:
         problem = f"{timing.frame_count} frames of {joint_count} joints ({seconds:.0f} s) are more than is read at once"
         remedy = f"Split the recording: at most {MAX_SECONDS:.0f} s and {MAX_JOINT_FRAMES} joint poses."
         raise FileError(path, problem, place=f"line {timing.line - 2}", remedy=remedy)
+    if timing.frame_count <= 0 or width == 0:
+        raise FileError(path, "no motion values", place=f"line {timing.line - 2}", remedy=RE_EXPORT)
 
 
 def _parse_values(path: Path, file: IO[bytes], text: bytes, timing: _Timing, width: int) -> Array:
     """Channel values (T, width). Read in blocks: a long text and its numbers need not both be in memory."""
     place, wanted = f"line {timing.line}", timing.frame_count * width
-    parts: list[Array] = []
+    values: Array = np.empty(wanted)
     found = 0
-    while text:
+    while text and found <= wanted:
         more = file.read(_BLOCK_BYTES)
         if more:
             cut = max(text.rfind(b" "), text.rfind(b"\n"), text.rfind(b"\t")) + 1  # not within a number
-            text, rest = text[:cut], text[cut:]
-            more = rest + more
+            if cut == 0 and len(text) > _TIMING_BYTES:
+                raise FileError(path, "no space between its numbers", place=place, remedy=RE_EXPORT)
+            text, more = text[:cut], text[cut:] + more
         numbers = _to_numbers(path, text, place)
-        parts.append(numbers[: max(wanted - found, 0)])
+        values[found : found + len(numbers)] = numbers[: max(wanted - found, 0)]
         found += len(numbers)
         text = more
-    if wanted <= 0 or found == 0:
-        raise FileError(path, "no motion values", place=place, remedy=RE_EXPORT)
     if found != wanted:
-        problem = f"{timing.frame_count} frames of {width} channels need {wanted} values, found {found}"
+        counted = f"{found}{' or more' if text else ''}"
+        problem = f"{timing.frame_count} frames of {width} channels need {wanted} values, found {counted}"
         raise FileError(path, problem, place=place, remedy=RE_EXPORT)
-    values = np.concatenate(parts).reshape(timing.frame_count, width)
-    usable = (np.abs(values) <= LIMIT).all(axis=1)  # also false for NaN
+    values = values.reshape(timing.frame_count, width)
+    usable = np.abs(values).max(axis=1) <= LIMIT  # also false for NaN
     if not usable.all():
         bad = int(np.argmin(usable))
         raise FileError(path, "NaN, infinite or absurdly large value", place=f"frame {bad}", remedy="Repair the curve.")

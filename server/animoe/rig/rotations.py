@@ -197,9 +197,11 @@ def angle(q: Array) -> Array:
 
 def unroll(q: Array) -> Array:
     """Flips signs along axis 0 so that neighbouring frames of (T, ..., 4) lie on the same half sphere."""
-    dots = np.sum(q[1:] * q[:-1], axis=-1, keepdims=True)
+    dots = np.einsum("...c,...c->...", q[1:], q[:-1])
     flips = np.cumprod(np.where(dots < 0, -1.0, 1.0), axis=0)
-    return np.concatenate([q[:1], q[1:] * flips.astype(q.dtype)])
+    unrolled = q.copy()
+    unrolled[1:] *= flips[..., None].astype(q.dtype)
+    return unrolled
 
 
 def _unit(v: Array) -> Array:
