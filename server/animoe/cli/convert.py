@@ -15,9 +15,10 @@ from typing import Any
 
 from animoe.cli.progress import Progress
 from animoe.conversion.batch import convert_all
-from animoe.conversion.convert_file import FileResult, Written
+from animoe.conversion.figures import clip_json, failures_json, summarise, table, write_figures
 from animoe.conversion.naming import Job, plan_jobs
 from animoe.conversion.options import ConvertOptions
+from animoe.conversion.results import FileResult, Written
 from animoe.errors import InvalidRequest
 from animoe.formats.blender import require_blender
 
@@ -29,9 +30,9 @@ _LISTED = 30
 def run(arguments: argparse.Namespace) -> int:
     options = _options(arguments)
     jobs = plan_jobs(arguments.source, arguments.out, arguments.to)
-    if jobs[0].suffix.lower() == ".fbx":
-        require_blender(arguments.out)
-    processes = _processes(arguments.jobs, options)
+    _check_format(jobs[0].suffix.lower(), options, arguments.out)
+    processes = _processes(arguments.jobs)
+    untouchable = _inputs(jobs, arguments)
     start, progress = time.perf_counter(), Progress(len(jobs), "files")
     try:
         with _terminable():
@@ -39,7 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
                 jobs,
                 options,
                 processes=processes,
-                untouchable=_inputs(jobs, arguments),
+                untouchable=untouchable,
                 on_result=lambda result: progress.advance(),
             )
     except KeyboardInterrupt:
@@ -48,7 +49,8 @@ def run(arguments: argparse.Namespace) -> int:
         raise
     progress.clear()
     seconds = time.perf_counter() - start
-    _print_json(results, seconds) if arguments.json else _print(results, seconds)
+    figures = write_figures(options.report, results, seconds, untouchable) if options.report else None
+    _print_json(results, seconds) if arguments.json else _print(results, seconds, figures)
     return FAILED if any(result.problems for result in results) else 0
 
 
@@ -70,10 +72,20 @@ def _options(arguments: argparse.Namespace) -> ConvertOptions:
         mirror=arguments.mirror,
         rotation_order=arguments.rotation_order,
         one_file=arguments.one_file,
+        report=arguments.report,
     )
 
 
-def _processes(wanted: int | None, options: ConvertOptions) -> int:
+def _check_format(suffix: str, options: ConvertOptions, out: Path) -> None:
+    """Refuses before any work what no file could be written with."""
+    if suffix != ".glb" and (options.into is not None or options.one_file):
+        flag = "--into" if options.into is not None else "--one-file"
+        raise InvalidRequest(f"{flag} makes .glb files; {out} would hold {suffix}")
+    if suffix == ".fbx":
+        require_blender(out)
+
+
+def _processes(wanted: int | None) -> int:
     if wanted is not None and wanted < 1:
         raise InvalidRequest(f"--jobs must be 1 or more, got {wanted}")
     return wanted or os.cpu_count() or 1
@@ -99,11 +111,13 @@ def _terminable() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _print(results: Sequence[FileResult], seconds: float) -> None:
+def _print(results: Sequence[FileResult], seconds: float, figures: Path | None) -> None:
     written = [clip for result in results for clip in result.written]
     if len(written) <= _LISTED:
         for clip in written:
             print(f"wrote {clip.path}: {_about(clip)}")
+    if figures is not None:
+        print(*table(results), f"figures and worst frames of every clip: {figures}", sep="\n")
     for problem in (problem for result in results for problem in result.problems):
         print(f"animoe: {problem}", file=sys.stderr)
     if len(results) > 1 or len(written) > _LISTED:
@@ -124,20 +138,6 @@ def _about(clip: Written) -> str:
 
 
 def _print_json(results: Sequence[FileResult], seconds: float) -> None:
-    written = [_as_json(clip) for result in results for clip in result.written]
-    failed = [
-        {"source": str(result.job.source), "problem": problem} for result in results for problem in result.problems
-    ]
-    print(json.dumps({"written": written, "failed": failed, "files": len(results), "seconds": round(seconds, 3)}))
-
-
-def _as_json(clip: Written) -> dict[str, Any]:
-    figures = {
-        "source": clip.source,
-        "clip": clip.clip,
-        "path": str(clip.path),
-        "frames": clip.frame_count,
-        "frame_rate_hz": round(clip.frame_rate_hz, 4),
-        "joints": clip.joint_count,
-    }
-    return figures if clip.quality is None else figures | {"quality": clip.quality}
+    written = [clip_json(clip) for result in results for clip in result.written]
+    document = {"written": written, "failed": failures_json(results), "files": len(results)}
+    print(json.dumps(document | {"seconds": round(seconds, 3), "summary": summarise(results)}))

@@ -11,9 +11,10 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
-from animoe.conversion.convert_file import Converter, FileResult
+from animoe.conversion.convert_file import Converter
 from animoe.conversion.naming import Job
 from animoe.conversion.options import ConvertOptions
+from animoe.conversion.results import FileResult
 
 WORTH_A_POOL = 8
 """Starting processes takes as long as a few files."""

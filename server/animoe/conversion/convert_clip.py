@@ -12,24 +12,24 @@ from animoe.conversion.target import Target
 from animoe.motion.clip import Clip
 from animoe.motion.contacts import foot_contacts
 from animoe.motion.features import mirrored
+from animoe.motion.pose_block import PoseBlock
 from animoe.retarget.canonicalise import canonicalise
 from animoe.retarget.mapping import RigMapping
-from animoe.rig.rotations import Array
 
 
 @dataclass(frozen=True, eq=False)
 class Converted:
-    """A clip to write, and what it was made of.
+    """A clip to write, and what its quality is measured on.
 
     Attributes:
         clip: in our axes.
-        canonical: the motion on the canonical skeleton, at the clip's rate; None when it was not retargeted.
-        contacts: (T, 4) of `canonical`; None as well.
+        travelling: the clip before its rate was changed and its way over the floor taken out.
+        source: the canonical motion that `travelling` was made from; None when it was not retargeted.
     """
 
     clip: Clip
-    canonical: Clip | None = None
-    contacts: Array | None = None
+    travelling: Clip
+    source: PoseBlock | None = None
 
 
 def convert_clip(
@@ -48,22 +48,20 @@ def convert_clip(
         IncompatibleSkeleton: no body was found to retarget from.
     """
     if target is None:
-        return Converted(_on_own_skeleton(clip, options))
+        own = take_part(clip, part_of(clip, options.start_s, options.end_s))
+        return Converted(_at_rate(in_place(own) if options.root_motion == "in-place" else own, options), own)
     # Cut afterwards: the whole clip knows better where its floor is and who stands on it.
     canonical = canonicalise(clip, mapping)
     canonical = mirrored(canonical) if options.mirror else canonical
     contacts = foot_contacts(canonical.world()[1], canonical.frame_rate_hz)
     part = part_of(canonical, options.start_s, options.end_s)
-    canonical, contacts = take_part(canonical, part), contacts[part]
-    performed = target.perform(canonical, contacts.astype(np.float64))
-    if options.fps is None:
-        return Converted(performed, canonical, contacts)
-    performed, source = performed.resampled(options.fps), canonical.resampled(options.fps)
-    at = np.round(np.arange(source.frame_count) * canonical.frame_rate_hz / options.fps).astype(int)
-    return Converted(performed, source, contacts[np.minimum(at, len(contacts) - 1)])
+    source = PoseBlock(
+        0, canonical.local_rotations[part], canonical.root_positions[part], contacts[part].astype(np.float64)
+    )
+    performed = target.perform(source, clip.name)
+    travelling = performed if options.report is None else target.perform_travelling(source, clip.name)
+    return Converted(_at_rate(performed, options), travelling, source)
 
 
-def _on_own_skeleton(clip: Clip, options: ConvertOptions) -> Clip:
-    clip = take_part(clip, part_of(clip, options.start_s, options.end_s))
-    clip = in_place(clip) if options.root_motion == "in-place" else clip
+def _at_rate(clip: Clip, options: ConvertOptions) -> Clip:
     return clip if options.fps is None else clip.resampled(options.fps)

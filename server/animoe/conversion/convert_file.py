@@ -12,51 +12,14 @@ from typing import Any
 
 from animoe.conversion.convert_clip import Converted, convert_clip
 from animoe.conversion.edits import upright
-from animoe.conversion.naming import Job, safe_names
+from animoe.conversion.naming import Job, make_folder, safe_names
 from animoe.conversion.options import ConvertOptions
+from animoe.conversion.results import FileResult, Written
 from animoe.conversion.target import Target
 from animoe.errors import AniMoEError, FileError, InvalidRequest
 from animoe.formats import read_clips, write_clips
 from animoe.motion.clip import Clip
 from animoe.retarget.mapping import RigMapping, load_mapping
-
-
-@dataclass(frozen=True)
-class Written:
-    """A clip that was written.
-
-    Attributes:
-        source: the file it came from, as `Job.label`.
-        clip: its name.
-        path: the file it is in.
-        frame_count, frame_rate_hz, joint_count: of the clip as written.
-        quality: figures of `retarget.quality`, None when they were not asked for or there is no body to measure.
-    """
-
-    source: str
-    clip: str
-    path: Path
-    frame_count: int
-    frame_rate_hz: float
-    joint_count: int
-    quality: dict[str, Any] | None = None
-
-
-@dataclass(frozen=True)
-class FileResult:
-    """What became of one file.
-
-    Attributes:
-        job: what was to be done.
-        written: clips that are in files now.
-        problems: one sentence for each thing that is not.
-        seconds: that it took.
-    """
-
-    job: Job
-    written: tuple[Written, ...] = ()
-    problems: tuple[str, ...] = ()
-    seconds: float = 0.0
 
 
 @dataclass
@@ -108,15 +71,16 @@ class Converter:
             try:
                 ready.append((name, convert_clip(clip, self.options, self.target, self.mapping)))
                 if not whole:
-                    written += self._write(job, job.output(name), [ready.pop()])
+                    written += self._write(job, job.output(name), [ready.pop()], problems)
             except AniMoEError as error:
                 problems.append(_about(job.source, error, clip.name if len(clips) > 1 else ""))
         if ready:
-            written += self._write(job, job.output(), ready)
+            written += self._write(job, job.output(), ready, problems)
 
     def _read(self, job: Job) -> list[Clip]:
         clips = read_clips(job.source)
-        if job.source.suffix.lower() == ".bvh":  # the one format that does not say which way is up
+        # BVH is the one format that does not say which way is up; retargeting finds it by itself.
+        if job.source.suffix.lower() == ".bvh" and not self.options.retargets:
             clips = [upright(clip, self.mapping) for clip in clips]
         wanted = self.options.clip
         chosen = [clip for clip in clips if wanted is None or fnmatchcase(clip.name, wanted)]
@@ -130,20 +94,36 @@ class Converter:
             )
         return [clip if clip.name else replace(clip, name=job.source.stem) for clip in chosen]
 
-    def _write(self, job: Job, path: Path, ready: Sequence[tuple[str, Converted]]) -> list[Written]:
+    def _write(
+        self, job: Job, path: Path, ready: Sequence[tuple[str, Converted]], problems: list[str]
+    ) -> list[Written]:
         if path.resolve() in self.untouchable:
             raise InvalidRequest(f"{path} is an input and is not overwritten; choose another folder or name")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise FileError(path.parent, f"cannot be used as a folder ({error.strerror})") from error
+        make_folder(path.parent)
         clips = [converted.clip for _, converted in ready]
         template = self.target.template if self.target else None
         write_clips(path, clips, rotation_order=self.options.rotation_order, template=template)
-        return [
-            Written(job.label, clip.name, path, clip.frame_count, clip.frame_rate_hz, clip.skeleton.joint_count)
-            for clip in clips
-        ]
+        found = []
+        for name, converted in ready:
+            clip = converted.clip
+            figures = (path, clip.frame_count, clip.frame_rate_hz, clip.skeleton.joint_count)
+            alone = path if len(ready) == 1 else job.output(name)
+            found.append(Written(job.label, clip.name, *figures, self._quality(job, alone, converted, problems)))
+        return found
+
+    def _quality(self, job: Job, alone: Path, converted: Converted, problems: list[str]) -> dict[str, Any] | None:
+        """Figures and picture of a clip, if a report is wanted; `alone` is a file name that it has for itself."""
+        report = self.options.report
+        if report is None:
+            return None
+        from animoe.conversion.report import picture_file, report_clip  # draws: slow to import
+
+        try:
+            rig = self.target.rig if self.target else None
+            return report_clip(converted, rig, picture_file(report, job.label, alone))
+        except AniMoEError as error:  # the clip is written all the same
+            problems.append(_about(job.source, error, converted.clip.name))
+            return None
 
 
 def _about(source: Path, error: AniMoEError, clip: str = "") -> str:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from animoe.errors import InvalidRequest
+from animoe.errors import FileError, InvalidRequest
 from animoe.formats import READABLE, WRITABLE
 
 _LONGEST = 100
@@ -83,6 +83,14 @@ def safe_names(names: Sequence[str]) -> list[str]:
         taken.add(unique.casefold())
         found.append(unique)
     return found
+
+
+def make_folder(folder: Path) -> None:
+    """Makes a folder and those above it. Raises FileError."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FileError(folder, f"cannot be used as a folder ({error.strerror})") from error
 
 
 def _safe(name: str) -> str:

@@ -30,7 +30,7 @@ class ConvertOptions:
         mirror: exchange left and right.
         rotation_order: of BVH channels.
         one_file: all clips of a file into one .glb.
-        measure: measure the quality of what is written.
+        report: measure what is written; a .json file, or a folder for report.json and a picture per clip.
 
     Raises:
         InvalidRequest: a value out of range, or flags that exclude each other.
@@ -50,7 +50,7 @@ class ConvertOptions:
     mirror: bool = False
     rotation_order: str = "ZXY"
     one_file: bool = False
-    measure: bool = False
+    report: Path | None = None
 
     def __post_init__(self) -> None:
         low, high = FRAME_RATES_HZ

@@ -14,7 +14,6 @@ from animoe.retarget.mapping import load_mapping
 from animoe.retarget.profiles import rig_profile
 from animoe.retarget.rig import Rig, rig_from_skeleton
 from animoe.retarget.solver import Retargeter
-from animoe.rig.rotations import Array
 
 _MAPPINGS = (".json", ".toml")
 
@@ -30,12 +29,19 @@ class Target:
     def __init__(self, options: ConvertOptions) -> None:
         self.rig = _rig(options)
         self.template = options.into
-        self._retargeter = Retargeter(self.rig)
+        self._retargeter = self._travelling = Retargeter(self.rig)
 
-    def perform(self, canonical: Clip, contacts: Array) -> Clip:
-        """Canonical motion (T frames, 30 fps) with contacts (T, 4) -> the same motion on the rig, in our axes."""
-        block = PoseBlock(0, canonical.local_rotations, canonical.root_positions, contacts)
-        return self._retargeter.to_clip([self._retargeter.apply(block)], canonical.name)
+    def perform(self, source: PoseBlock, name: str) -> Clip:
+        """All frames of a clip on the rig, at 30 fps, in our axes."""
+        return _performed(self._retargeter, source, name)
+
+    def perform_travelling(self, source: PoseBlock, name: str) -> Clip:
+        """The same with its way over the floor, whatever `root_motion` says."""
+        return _performed(self._travelling, source, name)
+
+
+def _performed(retargeter: Retargeter, source: PoseBlock, name: str) -> Clip:
+    return retargeter.to_clip([retargeter.apply(source)], name)
 
 
 def _rig(options: ConvertOptions) -> Rig:
