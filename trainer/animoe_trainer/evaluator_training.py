@@ -50,7 +50,7 @@ class EvaluatorTraining:
     steps: int = 400
     batch: int = 96
     learning_rate: float = 2e-3
-    referee_steps: int = 400
+    referee_steps: int = 800
     referee_batch: int = 128
     seed: int = 0
 
@@ -272,14 +272,15 @@ def _train_referee(
         weights.append(base * drawn[owner])
     drawn_weights = torch.from_numpy(np.stack(weights) + 1e-9)
     labels = torch.tensor([EMOTIONS.index(items[i].emotion) for i in owners], device=device)
-    optimiser = torch.optim.AdamW(referee.parameters(), lr=3e-3, weight_decay=0.3)
+    optimiser = torch.optim.AdamW(referee.parameters(), lr=3e-3, weight_decay=1.0)
     referee.train()
     generator = torch.Generator().manual_seed(training.seed + 77)
     for _ in tqdm(range(training.referee_steps), desc="referee", leave=False, mininterval=2):
         chosen = torch.multinomial(drawn_weights, training.referee_batch, replacement=True, generator=generator)
         chosen = chosen.to(device)
         logits = referee.member_logits(table[chosen])
-        loss = F.cross_entropy(logits.flatten(0, 1), labels[chosen].flatten(), label_smoothing=SMOOTHING)
+        # No label smoothing: it would cap the probability and bend the dial of intensity near its top.
+        loss = F.cross_entropy(logits.flatten(0, 1), labels[chosen].flatten())
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         optimiser.step()
