@@ -89,7 +89,7 @@ def write_quality_sheet(path: str | Path, report: PlottedReport, clip: Clip) -> 
             "draw the clip that was measured"
         )
     shot = frame_all([clip], [report.clip], CELL_PX[0] / CELL_PX[1])[0]
-    worst = [(m, m.worst_frame) for m in report.measures.values() if m.worst]
+    worst = [(m, m.worst_frame) for m in report.measures.values() if m.worst_part]
     width = max(_NAMES_PX + 460 + _FIGURES_PX, len(report.measures) * CELL_PX[0]) + 2 * _MARGIN
     height = _HEAD_PX + len(report.measures) * PLOT_PX + 30 + CELL_PX[1] + 44 + _MARGIN
     sheet = Image.new("RGB", (width, height), PAPER)
@@ -151,7 +151,8 @@ def _draw_plot(
     left, top, right, bottom = box
     draw.rectangle(box, fill=_PLOT)
     limit = found.limit or 0.0
-    reach = 1.08 * max(found.worst or 0.0, limit, (behind.worst or 0.0) if behind else 0.0) or 1.0
+    reach = 1.08 * max(found.worst or 0.0, limit, (behind.worst or 0.0) if behind else 0.0)
+    reach = reach if reach > 1e-6 else 1.08
 
     def y(value: float) -> float:
         return bottom - 1 - value / reach * (bottom - top - 2)
@@ -165,7 +166,7 @@ def _draw_plot(
         for run in _runs(values):
             points = [(float(x[i]), y(float(values[i]))) for i in run]
             draw.line(points if len(points) > 1 else [*points, *points], fill=colour, width=width)
-    if found.worst_frame is not None and found.worst:
+    if found.worst_frame is not None and found.worst and found.worst_part:
         at, high = float(x[found.worst_frame]), y(found.worst)
         draw.ellipse((at - 4, high - 4, at + 4, high + 4), outline=_BAD, width=2)
     draw.text((left + 4, top + 2), _number(reach / 1.08), fill=FAINT, font=font(10))
@@ -194,4 +195,6 @@ def _number(value: float | None) -> str:
     """Three digits that matter; "-" for none."""
     if value is None:
         return "-"
+    if abs(value) < 1e-6:
+        return "0"
     return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"

@@ -13,7 +13,7 @@ World space, floor at y = 0, metres and seconds inside; units of the figures are
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from typing import Any
 
@@ -32,6 +32,8 @@ from animoe.rig.rotations import Array
 
 _STANDS = 0.5
 """A joint stands where its contact probability is at least this."""
+_NOTHING = 1e-6
+"""Figures below this are rounding."""
 _MM, _PERCENT = 1000.0, 100.0
 _EFFECTORS = (("shoulder", "wrist"), ("hip", "ankle"))
 
@@ -92,9 +94,9 @@ class Measure:
         return None if self.limit is None or got is None else got <= self.limit
 
     def part_at(self, frame: int) -> str:
-        """Part of the body that the figure of a frame comes from; empty when there is none."""
-        row = self.part_values[frame]
-        return "" if np.isnan(row).all() else self.part_names[int(np.nanargmax(row))]
+        """Part of the body that the figure of a frame comes from; empty where nothing is wrong."""
+        row = np.nan_to_num(self.part_values[frame])
+        return self.part_names[int(np.argmax(row))] if row.max(initial=0.0) > _NOTHING else ""
 
     def _percentile(self, q: float) -> float | None:
         known = self.values[~np.isnan(self.values)]
@@ -160,23 +162,28 @@ def measure(rig: Rig, clip: Clip, *, source: PoseBlock | None = None, contacts: 
     """
     _check(rig, clip, source)
     pose = BodyPose.of(rig, clip)
-    own = None
-    if source is not None:
-        contacts = source.contacts if contacts is None else contacts
-        moved = Clip.from_root(canonical_skeleton(), FRAME_RATE_HZ, source.local_rotations, source.root_positions)
-        own = measure(_canonical_rig(), moved, contacts=contacts)
-    standing = _standing(pose, contacts)
+    if source is None:
+        return _report(clip.name, pose, _standing(pose, contacts))
+    standing = _standing(pose, source.contacts if contacts is None else contacts)
+    skeleton = canonical_skeleton()
+    moved = Clip.from_root(skeleton, FRAME_RATE_HZ, source.local_rotations, source.root_positions)
+    theirs = BodyPose.of(_canonical_rig(), moved)
+    found = _report(clip.name, pose, standing)
+    error = Measure("end-effector error", "% of limb", *_effector_errors(pose, theirs))
+    measures = {**found.measures, "end_effector": error}
+    return replace(found, measures=measures, source=_report(clip.name, theirs, standing))
+
+
+def _report(name: str, pose: BodyPose, standing: Array) -> QualityReport:
+    """Everything that needs no source."""
     measures = {
         "foot_slide": Measure("foot slide", "mm/s", *foot_speeds(pose, standing, scale=_MM), 10.0, "median"),
         "penetration": Measure("ground penetration", "mm", *floor_depths(pose, scale=_MM), 10.0),
         "joint_limits": Measure("beyond joint limits", "deg", *limit_excesses(pose)),
         "self_intersection": Measure("self-intersection", "mm", *limb_depths(pose, scale=_MM)),
+        "jitter": Measure("jitter (jerk)", "leg/s3", *_jerks(pose)),
     }
-    if source is not None:
-        theirs = BodyPose.of(_canonical_rig(), moved)
-        measures["end_effector"] = Measure("end-effector error", "% of limb", *_effector_errors(pose, theirs))
-    measures["jitter"] = Measure("jitter (jerk)", "leg/s3", *_jerks(pose))
-    return QualityReport(clip.name, rig.name, clip.frame_rate_hz, clip.frame_count, measures, standing, own)
+    return QualityReport(name, pose.rig.name, pose.frame_rate_hz, pose.frame_count, measures, standing)
 
 
 def _check(rig: Rig, clip: Clip, source: PoseBlock | None) -> None:

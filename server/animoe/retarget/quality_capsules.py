@@ -26,8 +26,9 @@ _BONES = {
 }
 _HAND_LENGTH = 0.36
 """Palm and half the fingers, in forearm lengths."""
-_TRUNK_RADIUS, _HEAD_RADIUS, _HEAD_UP = 0.27, 0.25, 0.22
-"""In shoulder widths: radius of each half of the trunk, of the head, and its middle above the head joint."""
+_TRUNK_RADIUS, _TRUNK_APART, _HEAD_RADIUS, _HEAD_UP = 0.24, 0.35, 0.25, 0.22
+"""In shoulder widths: radius of each half of the trunk, of the head, its middle above the head joint. The halves run
+from hips to shoulders, this share of the way out from the middle."""
 _PAIRS = (
     *((f"{side} {limb}", f"{half} trunk") for side in _SIDES for limb in ("forearm", "hand") for half in _SIDES),
     *((f"{side} {limb}", "head") for side in _SIDES for limb in ("forearm", "hand")),
@@ -73,8 +74,7 @@ def body_capsules(pose: BodyPose) -> Capsules:
         parts[f"{side} hand"] = (*_hand(pose, side), _THICKNESS["hand"] * size[f"{side} forearm"])
         toes = pose.feet[:, 1 if side == "left" else 3]
         parts[f"{side} foot"] = (pose.at(f"{side}_ankle"), toes, _THICKNESS["foot"] * size[f"{side} shin"])
-        shoulder = (pose.at(f"{side}_shoulder") + _chest(pose)) / 2
-        parts[f"{side} trunk"] = (pose.at(f"{side}_hip"), shoulder, _TRUNK_RADIUS * size["shoulders"])
+        parts[f"{side} trunk"] = (*_trunk(pose, side), _TRUNK_RADIUS * size["shoulders"])
     parts["head"] = (*_head(pose, size["shoulders"]), _HEAD_RADIUS * size["shoulders"])
     starts, ends, radii = zip(*parts.values(), strict=True)
     return Capsules(tuple(parts), np.stack(starts, axis=1), np.stack(ends, axis=1), np.array(radii))
@@ -122,6 +122,16 @@ def _hand(pose: BodyPose, side: str) -> tuple[Array, Array]:
     forearm = rest[pose.joints[f"{side}_wrist"]] - rest[pose.joints[f"{side}_elbow"]]
     wrist = pose.at(f"{side}_wrist")
     return wrist, wrist + rotate(pose.change(f"{side}_wrist"), forearm * _HAND_LENGTH)
+
+
+def _trunk(pose: BodyPose, side: str) -> tuple[Array, Array]:
+    """One half of the trunk, from the hips to below the shoulders."""
+    hips = (pose.at("left_hip") + pose.at("right_hip")) / 2
+    shoulders = (pose.at("left_shoulder") + pose.at("right_shoulder")) / 2
+    ends = ((hips, pose.at(f"{side}_hip")), (shoulders, pose.at(f"{side}_shoulder")))
+    low, high = (middle + (outer - middle) * _TRUNK_APART for middle, outer in ends)
+    top = low + (high - low) * (1 - 0.5 * _TRUNK_RADIUS)
+    return low, top
 
 
 def _chest(pose: BodyPose) -> Array:
