@@ -7,7 +7,7 @@ PACKS ?=
 OUT ?= runs/bundle
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-blender check protos bundle bench clean
+.PHONY: help setup demo test test-blender check fuzz protos bundle bench clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1|/' | column -t -s '|'
@@ -55,7 +55,7 @@ test-blender: $(VENV_BLENDER)/$(BPY).stamp  ## check against Blender: files both
 PROTOS := $(wildcard protos/animoe/v1/*.proto)
 PROTOC = $(BIN)/python -m grpc_tools.protoc -Iprotos --python_out=$(1) --pyi_out=$(1) --grpc_python_out=$(1) $(PROTOS)
 
-check: $(VENV)/dev.stamp  ## format, lint, types, direction of imports, generated code
+check: $(VENV)/dev.stamp  ## format, lint, types, direction of imports, generated code, hostile files in short
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/ruff check --quiet .
 	$(BIN)/mypy
@@ -64,6 +64,11 @@ check: $(VENV)/dev.stamp  ## format, lint, types, direction of imports, generate
 	@$(call PROTOC,build/protos)
 	@diff -r -q -x __init__.py -x __pycache__ build/protos/animoe/v1 server/animoe/v1 || { \
 	  echo "server/animoe/v1 is out of date: run 'make protos' and commit the result" >&2; exit 1; }
+	$(BIN)/python tests/fuzz/fuzz.py --seconds 12 --seed 1
+
+FUZZ_SECONDS ?= 3600
+fuzz: $(VENV)/dev.stamp  ## spoil motion files and read them: make fuzz [FUZZ_SECONDS=3600]; what fails is kept in build/fuzz
+	$(BIN)/python tests/fuzz/fuzz.py --seconds $(FUZZ_SECONDS)
 
 protos: $(VENV)/dev.stamp  ## regenerate server/animoe/v1 from protos/
 	$(call PROTOC,server)

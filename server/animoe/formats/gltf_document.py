@@ -130,7 +130,8 @@ class Document:
             raw = self._elements(accessor, component, count, width, place)
         else:
             raw = np.zeros((count, width), dtype="<f4")
-        values = raw.astype(np.float64)
+        with np.errstate(invalid="ignore"):  # some NaN of float32; whoever uses the numbers refuses them
+            values = raw.astype(np.float64)
         if "sparse" in accessor:
             self._apply_sparse(values, self._object(accessor["sparse"], place), component, place)
         if accessor.get("normalized") is True and raw.dtype.kind in "iu":
