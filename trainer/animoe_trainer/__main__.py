@@ -79,7 +79,21 @@ def _parser() -> argparse.ArgumentParser:
         evaluate.add_argument("--bundle", type=Path, help="bundle folder (default: the one that ships)")
         evaluate.add_argument("--cache", type=Path, default=Path("runs/cache"))
         evaluate.add_argument("--json", action="store_true")
+
+    text = "retarget every clip to rigs and back: angles, foot slide, floor, joint limits, against fixed targets"
+    retarget = _command(commands, "eval-retarget", text, _eval_retarget)
+    retarget.add_argument("packs", nargs="+", type=Path, metavar="PACK", help="pack folders, or a folder of packs")
+    retarget.add_argument("--rigs", metavar="A,B", help="rig profiles (default: the seven that matter most)")
+    retarget.add_argument("--limit", type=_count, help="at most so many rows of each pack")
+    retarget.add_argument("--json", action="store_true")
+    retarget.add_argument("--check", action="store_true", help="exit with 1 when a target is missed")
     return parser
+
+
+def _count(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of rows, 1 or more")
+    return int(text)
 
 
 def _command(
@@ -231,6 +245,18 @@ def _eval_motion(options: argparse.Namespace) -> int:
     report = evaluate_motion(Engine.load(options.bundle), corpus)
     print(json.dumps(report, indent=1)) if options.json else print_motion_report(report)
     return 0
+
+
+def _eval_retarget(options: argparse.Namespace) -> int:
+    from animoe_trainer.evaluate_retarget import RIGS, evaluate_retarget, print_retarget_report
+
+    def progress(pack: str, clips: int) -> None:
+        print(f"{pack}: {clips} clips done", file=sys.stderr, flush=True)
+
+    rigs = [name.strip() for name in options.rigs.split(",")] if options.rigs else RIGS
+    report = evaluate_retarget(pack_folders(options.packs), rigs, limit=options.limit, on_pack=progress)
+    print(json.dumps(report, indent=1)) if options.json else print_retarget_report(report)
+    return 1 if options.check and not all(check["passed"] for check in report["checks"]) else 0
 
 
 if __name__ == "__main__":

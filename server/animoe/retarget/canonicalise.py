@@ -8,7 +8,7 @@ Sizes follow from the legs: root motion is scaled by the ratio of leg lengths, f
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -60,7 +60,7 @@ def canonicalise(clip: Clip, mapping: RigMapping | None = None) -> Clip:
     """
     clip = clip.resampled(FRAME_RATE_HZ)
     world_rotations, world_positions = clip.world()
-    reference = rig_reference(clip, world_rotations, world_positions, mapping)
+    reference = rig_reference(clip, world_rotations, world_positions)
     upright = _upright(clip.skeleton, reference, world_rotations)
     model = {role: multiply(world_rotations[:, r], reference.offsets[role]) for role, r in reference.joints.items()}
     model = {role: multiply(upright, q) for role, q in model.items()}
@@ -69,11 +69,28 @@ def canonicalise(clip: Clip, mapping: RigMapping | None = None) -> Clip:
     return _grounded(rotations, hips.mean(axis=1) * reference.scale, model["pelvis"], clip.name)
 
 
-def upright_turn(clip: Clip, mapping: RigMapping | None = None) -> Array:
-    """(4,) turn of the world, in right angles, after which the clip stands along +Y. Errors as `canonicalise`."""
+def role_positions(clip: Clip, roles: Sequence[str]) -> Array:
+    """Where a rig's own joints are, in the size and axes of the canonical skeleton, at 30 fps.
+
+    Args:
+        clip: on any rig.
+        roles: canonical joint names; toes that the rig lacks lie at the ankle.
+
+    Returns:
+        (T, roles, 3) metres, Y up; the floor is where the file has it.
+
+    Raises:
+        IncompatibleSkeleton: as `canonicalise`, or the rig lacks another role.
+    """
+    clip = clip.resampled(FRAME_RATE_HZ)
     world_rotations, world_positions = clip.world()
-    reference = rig_reference(clip, world_rotations, world_positions, mapping)
-    return _upright(clip.skeleton, reference, world_rotations)
+    reference = rig_reference(clip, world_rotations, world_positions)
+    found = [role if role in reference.joints else role.replace("foot", "ankle") for role in roles]
+    for role in found:
+        if role not in reference.joints:
+            raise IncompatibleSkeleton(f"the rig lacks {role}; name the joint in a mapping file")
+    upright = _upright(clip.skeleton, reference, world_rotations)
+    return rotate(upright, world_positions[:, [reference.joints[role] for role in found]]) * reference.scale
 
 
 def rig_reference(

@@ -176,8 +176,9 @@ def measure(rig: Rig, clip: Clip, *, source: PoseBlock | None = None, contacts: 
 
 def _report(name: str, pose: BodyPose, standing: Array) -> QualityReport:
     """Everything that needs no source."""
+    speeds = foot_speeds(pose.feet, standing, pose.frame_rate_hz, scale=_MM)
     measures = {
-        "foot_slide": Measure("foot slide", "mm/s", *foot_speeds(pose, standing, scale=_MM), 10.0, "median"),
+        "foot_slide": Measure("foot slide", "mm/s", *speeds, 10.0, "median"),
         "penetration": Measure("ground penetration", "mm", *floor_depths(pose, scale=_MM), 10.0),
         "joint_limits": Measure("beyond joint limits", "deg", *limit_excesses(pose)),
         "self_intersection": Measure("self-intersection", "mm", *limb_depths(pose, scale=_MM)),

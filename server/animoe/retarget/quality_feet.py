@@ -16,21 +16,22 @@ def detected_contacts(pose: BodyPose) -> Array:
     return low_and_slow(pose.feet, pose.foot_heights, pose.frame_rate_hz, size=pose.size)
 
 
-def foot_speeds(pose: BodyPose, standing: Array, *, scale: float) -> tuple[tuple[str, ...], Array]:
+def foot_speeds(feet: Array, standing: Array, frame_rate_hz: float, *, scale: float) -> tuple[tuple[str, ...], Array]:
     """Speed along the floor of feet that stand.
 
     A foot slides as fast as the slower of its standing joints: one that rolls over its toes does not slide.
 
     Args:
-        pose: T frames.
+        feet: (T, 4, 3) world positions of FEET, metres.
         standing: (T, 4) bool, per FEET.
+        frame_rate_hz: frames per second.
         scale: figures per metre and second.
 
     Returns:
         Names of both feet and (T, 2) figures; NaN unless a joint of the foot stands in this frame and the one before.
     """
     speeds = np.full(standing.shape, np.inf)
-    steps = np.linalg.norm(np.diff(pose.feet[..., _PLANAR], axis=0), axis=-1) * pose.frame_rate_hz * scale
+    steps = np.linalg.norm(np.diff(feet[..., _PLANAR], axis=0), axis=-1) * frame_rate_hz * scale
     speeds[1:] = np.where(standing[1:] & standing[:-1], steps, np.inf)
     slowest = speeds.reshape(-1, 2, 2).min(axis=-1)
     return ("left foot", "right foot"), np.where(np.isinf(slowest), np.nan, slowest)
