@@ -128,11 +128,12 @@ def _import(file: str) -> None:
 
 
 def _play(armature: Any, name: str) -> None:
-    action = next(action for action in bpy.data.actions if action.name == name)
+    action = next(action for action in bpy.data.actions if action.name.split("_")[0] == name)  # 4.2: lively_Armature
     for track in armature.animation_data.nla_tracks:
         track.mute = True
     armature.animation_data.action = action
-    armature.animation_data.action_slot = action.slots[0]
+    if hasattr(action, "slots"):  # Blender 4.4 and newer
+        armature.animation_data.action_slot = action.slots[0]
 
 
 def _disconnect(armature: Any) -> None:

@@ -53,6 +53,18 @@ def test_a_clip_in_the_users_own_glb_plays_there(blender: Any, tmp_path: Path) -
     assert_same_places(blender, tmp_path / "a.glb", clip, action="lively")
 
 
+def test_a_clip_in_a_glb_that_blender_made_plays_there(blender: Any, tmp_path: Path) -> None:
+    """The armature object is moved and turned, and animated by our clip as the joint above the bones."""
+    job = {"do": "act", "seed": 2, "frames": 4, "frame_rate_hz": 30.0, "out": "positions.npy"}
+    blender.run({**job, "exports": [str(tmp_path / "template.glb")]})
+    clip = lively_clip(read_clips(tmp_path / "template.glb")[0].skeleton)
+    assert clip.skeleton.joint_names[0] == "Rig"
+    write_clip(tmp_path / "a.glb", clip, template=tmp_path / "template.glb")
+    result = blender.measure(tmp_path / "a.glb", clip, action="lively")
+    found = blender.positions(result, clip.skeleton.joint_names[1:])
+    np.testing.assert_allclose(found, clip.world()[1][:, 1:], atol=ATOL_M)
+
+
 def test_an_fbx_has_the_take_the_bones_and_the_size_that_were_written(blender: Any, tmp_path: Path) -> None:
     skeleton = rig("ue5_manny")
     write_clip(tmp_path / "a.fbx", replace(lively_clip(skeleton), name="walk_sad"))

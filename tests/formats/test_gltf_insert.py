@@ -330,6 +330,19 @@ def test_a_second_library_reads_it(tmp_path: Path, template: Path, clip: Clip) -
     assert (times.count, times.min, times.max) == (20, [0.0], [np.float32(19 / 30)])
 
 
+def test_a_node_that_the_template_translates_is_held_by_ours(tmp_path: Path, character: Character, clip: Clip) -> None:
+    """Else a player that goes from one to the other leaves it where it was."""
+    idle = character.json["animations"][0]
+    moved = character.accessor(np.array([[0.0, 0, 0], [0, 9, 0]]), "VEC3")["index"]
+    idle["samplers"].append({"input": idle["samplers"][0]["input"], "output": moved})
+    node = character.json["nodes"].index(character.node("head"))
+    idle["channels"].append({"sampler": 1, "target": {"node": node, "path": "translation"}})
+    write_clip(tmp_path / "a.glb", clip, template=character.save(tmp_path / "moves.glb"))
+    ours = opened(tmp_path / "a.glb")[0]["animations"][-1]
+    assert (node, "translation") in [(c["target"]["node"], c["target"]["path"]) for c in ours["channels"]]
+    assert_stands_as(tmp_path / "a.glb", clip)
+
+
 def test_an_animation_of_the_same_name_is_replaced(tmp_path: Path, template: Path, clip: Clip) -> None:
     write_into_glb(template, tmp_path / "out.glb", [replace(clip, name="idle")])
     assert [a["name"] for a in opened(tmp_path / "out.glb")[0]["animations"]] == ["idle"]

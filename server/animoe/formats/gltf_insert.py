@@ -21,7 +21,7 @@ from animoe.formats.gltf_joint_match import JointMatch, match_joints
 from animoe.formats.gltf_nodes import Joints, fold_scale, read_joints
 from animoe.formats.gltf_prune import empty_animations
 from animoe.formats.gltf_template import Template
-from animoe.formats.gltf_writer import STILL_M
+from animoe.formats.gltf_writer import straying_joints
 from animoe.formats.names import clean_name
 from animoe.formats.writing import check_writable, write_atomically
 from animoe.motion.clip import Clip
@@ -62,9 +62,11 @@ def write_into_glb(
     if same_name == "replace":
         empty_animations(opened.document, opened.binary, set(names))
     nodes = list(joints.of_node)
+    strays = straying_joints(clips)[match.source] & (match.source >= 0)
+    strays[[joints.of_node[node] for node in _translated(opened.document) if node in joints.of_node]] = True
     moved: set[int] = set()
     for clip, name in zip(clips, names, strict=True):
-        tracks = [(nodes[joint], kind, values) for joint, kind, values in _tracks(clip, match, joints)]
+        tracks = [(nodes[joint], kind, values) for joint, kind, values in _tracks(clip, match, joints, strays)]
         moved.update(node for node, _, _ in tracks)
         times_s = np.arange(clip.frame_count) / clip.frame_rate_hz
         animation = opened.binary.add_animation(name, times_s, tracks)
@@ -124,8 +126,6 @@ class _Motion:
     def __init__(self, clip: Clip) -> None:
         self.clip = clip
         self.rotations = unroll(normalize(clip.local_rotations))
-        strays = np.abs(clip.local_translations - clip.skeleton.rest_translations).max(axis=(0, 2)) > STILL_M
-        self.stretches: list[bool] = strays.tolist()
 
     @cached_property
     def _world(self) -> tuple[Array, Array]:
@@ -142,8 +142,19 @@ class _Motion:
         return multiply(turn, rotations[:, joint]), rotate(turn, positions[:, joint] - positions[:, origin])
 
 
-def _tracks(clip: Clip, match: JointMatch, joints: Joints) -> list[Track]:
-    """(joint of the template, path, values) of every property that the clip animates."""
+def _translated(document: Document) -> set[int]:
+    """Nodes that an animation of the template translates. Ours do it too: see `straying_joints`."""
+    found: set[int] = set()
+    for index, animation in enumerate(document.items("animations")):
+        for channel in document.items("channels", animation, f"animation {index}"):
+            target = channel.get("target")
+            if type(target) is dict and target.get("path") == "translation" and type(target.get("node")) is int:
+                found.add(target["node"])
+    return found
+
+
+def _tracks(clip: Clip, match: JointMatch, joints: Joints, strays: Array) -> list[Track]:
+    """(joint of the template, path, values) of every property that the clip animates; `strays` (J,) are translated."""
     motion = _Motion(clip)
     factors = fold_scale(np.ones((1, len(joints.parents), 3)), joints.scales, joints.parents)[0]
     rest = local_to_model(joints.rotations, joints.translations * factors, joints.parents)
@@ -155,7 +166,7 @@ def _tracks(clip: Clip, match: JointMatch, joints: Joints) -> list[Track]:
             turn, place = _rest_seen_from(anchor, int(joints.parents[joint]), *rest)
             turns, places = multiply(inverse(turn), turns), rotate(inverse(turn), places - place)
         tracks.append((joint, "rotation", turns))
-        if anchor < 0 or motion.stretches[source]:
+        if anchor < 0 or strays[joint]:
             tracks.append((joint, "translation", places / factors[joint]))
     return tracks
 
