@@ -90,6 +90,13 @@ def test_without_the_parser_the_package_to_install_is_named(good: Path, stub: St
         read_fbx(good)
 
 
+@pytest.mark.skipif(os.name != "posix", reason="limits of a shell")
+def test_limits_that_a_shell_sets_are_no_obstacle(good: Path) -> None:
+    code = "import sys; from animoe.formats import read_clips; print(len(read_clips(sys.argv[1])))"
+    command = f'ulimit -t 30; ulimit -c 0; exec "{sys.executable}" -c "{code}" "{good}"'
+    assert subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True).stdout == "1\n"
+
+
 def test_one_process_reads_many_files(good: Path) -> None:
     read_fbx(good)
     (kept,) = fbx_process._idle
