@@ -118,11 +118,13 @@ def run(seconds: float, seed: int, out: Path, formats: tuple[str, ...] = (), cas
     out.mkdir(parents=True, exist_ok=True)
     rng = random.Random(seed)
     seeds = [s for s in make_seeds() if not formats or s[0].lstrip(".") in formats]
+    suffixes = sorted({suffix for suffix, _ in seeds})
     counts: Counter[str] = Counter()
     failed: list[Path] = []
     until = time.monotonic() + seconds
     while counts.total() < cases and time.monotonic() < until and len(failed) < 20:
-        suffix, data = seeds[counts.total() % len(seeds)]
+        suffix = suffixes[counts.total() % len(suffixes)]
+        data = rng.choice([content for of, content in seeds if of == suffix])
         spoilt = spoil(suffix, data, rng.choice(seeds)[1], rng)
         if rng.random() < 0.02:
             suffix = rng.choice(seeds)[0]  # a wrong extension
