@@ -60,13 +60,20 @@ def canonicalise(clip: Clip, mapping: RigMapping | None = None) -> Clip:
     """
     clip = clip.resampled(FRAME_RATE_HZ)
     world_rotations, world_positions = clip.world()
-    reference = rig_reference(clip, world_rotations, world_positions)
+    reference = rig_reference(clip, world_rotations, world_positions, mapping)
     upright = _upright(clip.skeleton, reference, world_rotations)
     model = {role: multiply(world_rotations[:, r], reference.offsets[role]) for role, r in reference.joints.items()}
     model = {role: multiply(upright, q) for role, q in model.items()}
     rotations = unroll(model_to_local(_fill(model), canonical_skeleton().parents))
     hips = rotate(upright, world_positions[:, [reference.joints["left_hip"], reference.joints["right_hip"]]])
     return _grounded(rotations, hips.mean(axis=1) * reference.scale, model["pelvis"], clip.name)
+
+
+def upright_turn(clip: Clip, mapping: RigMapping | None = None) -> Array:
+    """(4,) turn of the world, in right angles, after which the clip stands along +Y. Errors as `canonicalise`."""
+    world_rotations, world_positions = clip.world()
+    reference = rig_reference(clip, world_rotations, world_positions, mapping)
+    return _upright(clip.skeleton, reference, world_rotations)
 
 
 def role_positions(clip: Clip, roles: Sequence[str]) -> Array:
