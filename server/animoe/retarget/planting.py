@@ -7,10 +7,12 @@ foot lies beyond the leg's reach the hips come down a little.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from animoe.retarget.feet import LEGS, FeetPlacer
-from animoe.retarget.foot_lock import lock_feet
+from animoe.retarget.foot_lock import FootLock
 from animoe.retarget.quadratic import fast_multiply, rotated_constant, squares
 from animoe.retarget.two_bone import STRAIGHT, bend_to, conjugate
 from animoe.rig.rotations import Array
@@ -18,6 +20,9 @@ from animoe.rig.rotations import Array
 _LARGEST_DROP = 0.08  # of the leg
 _HINGE = np.array([1.0, 0.0, 0.0])  # a canonical knee bends about +X
 _STILL_M = 1e-5
+
+Feet = tuple[FootLock, FootLock]
+"""Left and right foot of one character."""
 
 
 class Planting:
@@ -34,18 +39,22 @@ class Planting:
         self._reach = lengths.sum(axis=0)
         self.leg_m = float(self._reach.mean())
 
+    def start(self) -> Feet:
+        """Both feet of a new character."""
+        return FootLock(self.leg_m), FootLock(self.leg_m)
+
     def apply(
-        self, local: Array, turns: Array, centres: Array, contacts: Array, states: Array
-    ) -> tuple[Array, Array, Array]:
+        self, local: Array, turns: Array, centres: Array, contacts: Array, states: Sequence[Feet]
+    ) -> tuple[Array, Array]:
         """Plants the feet of C characters over n frames each; N = C * n rows, character by character.
 
         Args:
             local: (N, 22, 4) canonical rotations. turns: (N, 4, 2, 4) of `FeetPlacer.turns`.
             centres: (N, 3) hip centre of the rig in the world, metres. contacts: (N, 4).
-            states: (C, 2, WIDTH), moved on.
+            states: of the C characters, moved on.
 
         Returns:
-            local rotations, turns and centres with standing feet (the inputs are not changed).
+            local rotations and centres with standing feet (the inputs are not changed).
         """
         square = squares(turns)
         arms = np.matmul(square[..., None, :], self._bones)[..., 0, :]  # (N, 4, 2, 3)
@@ -53,29 +62,37 @@ class Planting:
         legs = arms[:, 1] + arms[:, 2]
         ankles = hips + legs
         floor = np.stack([ankles, ankles + arms[:, 3]], axis=2)[..., [0, 2]]  # (N, 2, 2 joints, 2)
-        count = len(states)
-        shape = (count, len(local) // count)
-        offsets = lock_feet(floor.reshape(*shape, 2, 2, 2), contacts.reshape(*shape, 2, 2), states, self.leg_m).reshape(
-            -1, 2, 2
-        )
+        offsets = self._offsets(floor, contacts, states)
         if np.abs(offsets).max(initial=0.0) < _STILL_M:
-            return local, turns, centres
+            return local, centres
         target = legs.copy()
         target[..., [0, 2]] += offsets
         drop = self._drop(legs, target)
-        centres = centres - np.stack([np.zeros_like(drop), drop, np.zeros_like(drop)], axis=-1)
+        centres = centres.copy()
+        centres[:, 1] -= drop
         target[..., 1] += drop[:, None]
         hinges = square[:, 1] @ self._hinge
         bones = np.stack([arms[:, 1], arms[:, 2]], axis=-2)
         thigh, shin, _ = bend_to(turns[:, 1], turns[:, 2], bones, hinges, legs, target)
-        planted = turns.copy()
-        planted[:, 1], planted[:, 2] = thigh, shin
-        back = conjugate(planted[:, :3])
+        back = conjugate(np.stack([turns[:, 0], thigh, shin], axis=1))
         found = local.copy()
-        found[:, LEGS[0]] = fast_multiply(back[:, 0], thigh)
-        found[:, LEGS[1]] = fast_multiply(back[:, 1], shin)
-        found[:, LEGS[2]] = fast_multiply(back[:, 2], planted[:, 3])
-        return found, planted, centres
+        found[:, LEGS[:3]] = fast_multiply(back, np.stack([thigh, shin, turns[:, 3]], axis=1))
+        return found, centres
+
+    def _offsets(self, floor: Array, contacts: Array, states: Sequence[Feet]) -> Array:
+        """(N, 2, 2) what the locks add to ankles and toes (N, 2, 2, 2) on the floor."""
+        found = []
+        each = len(floor) // max(len(states), 1)
+        places, chances = floor.tolist(), contacts.tolist()
+        for row, (place, chance) in enumerate(zip(places, chances, strict=True)):
+            left, right = states[row // each]
+            found.append(
+                (
+                    left.advance(place[0][0], place[0][1], chance[0], chance[1]),
+                    right.advance(place[1][0], place[1][1], chance[2], chance[3]),
+                )
+            )
+        return np.array(found).reshape(-1, 2, 2)
 
     def _drop(self, legs: Array, target: Array) -> Array:
         """(N,) metres that the hips come down so that every target lies within reach."""

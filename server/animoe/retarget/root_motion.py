@@ -10,7 +10,7 @@ from animoe.errors import NotFound
 from animoe.motion.features import heading
 from animoe.motion.pose_block import PoseBlock
 from animoe.retarget.frames import EngineFrame, positions_to_frame, quaternion_basis, rotations_to_frame
-from animoe.rig.rotations import Array, from_yaw, multiply, rotate, to_matrix
+from animoe.rig.rotations import Array, multiply, rotate, to_matrix
 from animoe.rig.skeleton import Skeleton
 
 
@@ -45,7 +45,9 @@ def block_headings(block: PoseBlock) -> Array:
 
 def yaw_turns(headings: Array) -> Array:
     """(n, 4) rotations about +Y."""
-    turns: Array = from_yaw(headings)
+    turns = np.zeros((len(headings), 4))
+    np.sin(headings / 2, out=turns[:, 1])
+    np.cos(headings / 2, out=turns[:, 3])
     return turns
 
 
@@ -58,13 +60,14 @@ class RootWay:
 
     def __init__(self, skeleton: Skeleton, frame: EngineFrame, turn: Array) -> None:
         self._frame, self._facing = frame, to_matrix(turn)
+        self._way_in_frame = positions_to_frame(self._facing.T, frame)  # linear in the place
         rotation, position = skeleton.rest_rotations[0], skeleton.rest_translations[0]
         self._rest = rotation
         self._rest_position = position
 
     def in_frame(self, way: Array, yaws: Array) -> tuple[Array, Array]:
         """Positions (n, 3) and rotations (n, 4) of the way, (n, 3) metres and (n, 4), as the frame has them."""
-        return positions_to_frame(way @ self._facing.T, self._frame), rotations_to_frame(yaws, self._frame)
+        return way @ self._way_in_frame, rotations_to_frame(yaws, self._frame)
 
     def root_joint(self, way: Array, yaws: Array) -> tuple[Array, Array]:
         """Local rotations (n, 4) and translations (n, 3) of a root joint that carries the way."""

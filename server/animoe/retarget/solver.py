@@ -30,9 +30,8 @@ from animoe.motion.pose_block import PoseBlock
 from animoe.retarget.alignment import CANONICAL_INDEX, RestMatch, facing, match_rest
 from animoe.retarget.chains import Drive, drives, remainder
 from animoe.retarget.feet import FeetPlacer
-from animoe.retarget.foot_lock import new_state
 from animoe.retarget.frames import EngineFrame, locals_from_frame, locals_to_frame, quaternion_basis
-from animoe.retarget.planting import Planting
+from animoe.retarget.planting import Feet, Planting
 from animoe.retarget.quadratic import (
     fast_multiply,
     left_matrix,
@@ -96,10 +95,10 @@ class RetargetOptions:
 
 
 class RetargetState:
-    """What a retargeter remembers of one character between blocks: its feet."""
+    """What a retargeter remembers of one character between blocks: its feet, when they are locked."""
 
-    def __init__(self) -> None:
-        self.feet = new_state()
+    def __init__(self, feet: Feet | None) -> None:
+        self.feet = feet
 
 
 class Retargeter:
@@ -140,7 +139,7 @@ class Retargeter:
 
     def start(self) -> RetargetState:
         """The state of a new character, before its first block."""
-        return RetargetState()
+        return RetargetState(None if self._planting is None else self._planting.start())
 
     def apply(self, block: PoseBlock, state: RetargetState | None = None) -> RigBlock:
         """Retargets the next block of a character.
@@ -180,10 +179,8 @@ class Retargeter:
         centres = hips * self._ratio
         centres[:, 1] = self._feet.hip_heights(turns, hips[:, 1])
         if self._planting is not None and count:
-            feet = np.stack([state.feet for state in states])
-            local, turns, centres = self._planting.apply(local, turns, centres, contacts, feet)
-            for state, moved in zip(states, feet, strict=True):
-                state.feet = moved
+            feet = [state.feet for state in states if state.feet is not None]
+            local, centres = self._planting.apply(local, turns, centres, contacts, feet)
         if self._reaching is not None:
             local = self._reaching.apply(local)
         yaws = yaw_turns(np.concatenate([block_headings(block) for block in blocks]))
