@@ -80,6 +80,14 @@ def test_programs_get_everything_as_one_json_document(folder: Path, capsys: Any)
     assert json.loads(Path("rep/report.json").read_text())["summary"] == document["summary"]
 
 
+def test_a_name_that_the_terminal_cannot_show_is_no_error(folder: Path) -> None:
+    Path("in/walk.bvh").rename("in/歩く.bvh")
+    command = [sys.executable, "-m", "animoe.cli", "convert", "in/歩く.bvh", "out"]
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"PYTHONIOENCODING": "ascii"})
+    assert (done.returncode, done.stderr) == (0, "") and "wrote out/\\u6b69\\u304f.glb" in done.stdout
+    assert Path("out/歩く.glb").is_file()
+
+
 def test_a_report_is_printed_as_a_table(folder: Path, capsys: Any) -> None:
     assert main(["convert", "in/walk.bvh", "walk.glb", "--rig", "mixamo", "--report", "rep.json"]) == 0
     lines = capsys.readouterr().out.splitlines()
