@@ -22,7 +22,7 @@ from animoe.motion.pose_block import CONTACT_JOINTS, PoseBlock
 from animoe.retarget.alignment import CANONICAL_INDEX, match_rest
 from animoe.retarget.canonicalise import canonicalise, role_positions
 from animoe.retarget.profiles import rig_profile
-from animoe.retarget.quality import QualityReport, measure
+from animoe.retarget.quality import Measure, QualityReport, end_effector, measure
 from animoe.retarget.quality_feet import foot_speeds
 from animoe.retarget.rig import Rig, rig_from_skeleton
 from animoe.retarget.solver import Retargeter, RetargetOptions
@@ -107,9 +107,12 @@ class _Tally:
 
     def add(self, report: QualityReport, label: str) -> None:
         for name, found in report.measures.items():
-            self.add_values(name, found.values)
-            if found.worst is not None and found.worst_frame is not None:
-                self._worst[name].append((found.worst, label, found.worst_frame, found.worst_part))
+            self.add_measure(name, found, label)
+
+    def add_measure(self, name: str, found: Measure, label: str) -> None:
+        self.add_values(name, found.values)
+        if found.worst is not None and found.worst_frame is not None:
+            self._worst[name].append((found.worst, label, found.worst_frame, found.worst_part))
 
     def add_values(self, name: str, values: Array) -> None:
         """Any number of figures; NaN is left out."""
@@ -145,7 +148,8 @@ class _Target:
     def add(self, block: PoseBlock, label: str) -> None:
         """Retargets and measures one clip."""
         clip = self._retargeter.to_clip([self._retargeter.apply(block)], label)
-        self._tally.add(measure(self.rig, clip, source=block), label)
+        self._tally.add(measure(self.rig, clip, contacts=block.contacts), label)
+        self._tally.add_measure("end_effector", end_effector(self.rig, clip, block), label)
         back = canonicalise(clip).local_rotations
         error = np.degrees(angle(multiply(inverse(block.local_rotations), back)))
         self._tally.add_values("angle_error", error[:, self._driven])
