@@ -7,10 +7,10 @@ PACKS ?=
 OUT ?= runs/bundle
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check protos bundle bench clean
+.PHONY: help setup demo test test-blender check fuzz protos bundle bench clean
 
 help:  ## list the targets
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1|/' | column -t -s '|'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1|/' | column -t -s '|'
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
@@ -35,10 +35,27 @@ demo: $(VENV)/server.stamp  ## start the server and stream three emotional takes
 test: $(VENV)/dev.stamp  ## run the tests
 	$(BIN)/python -m pytest -q
 
+# Blender as a Python module exists for one Python version and wants an older numpy: an environment of its own, without
+# constraints.txt. PYTHON_BLENDER=... names another Python 3.11.
+PYTHON_BLENDER ?= python3.11
+BPY ?= 4.5.15
+VENV_BLENDER := .venv-blender
+
+$(VENV_BLENDER)/$(BPY).stamp: pyproject.toml
+	@command -v "$(PYTHON_BLENDER)" >/dev/null || { \
+	  echo "Blender's module needs Python 3.11; '$(PYTHON_BLENDER)' is missing. Use: make test-blender PYTHON_BLENDER=..." >&2; exit 1; }
+	$(PYTHON_BLENDER) -m venv $(VENV_BLENDER)
+	$(VENV_BLENDER)/bin/python -m pip --disable-pip-version-check install --quiet -e '.[server,blender]' \
+	  "bpy==$(BPY)" pytest pytest-asyncio
+	@touch $@
+
+test-blender: $(VENV_BLENDER)/$(BPY).stamp  ## check against Blender: files both ways, engine frame, FBX (370 MB download)
+	$(VENV_BLENDER)/bin/python -m pytest -q -m blender tests/blender
+
 PROTOS := $(wildcard protos/animoe/v1/*.proto)
 PROTOC = $(BIN)/python -m grpc_tools.protoc -Iprotos --python_out=$(1) --pyi_out=$(1) --grpc_python_out=$(1) $(PROTOS)
 
-check: $(VENV)/dev.stamp  ## format, lint, types, direction of imports, generated code
+check: $(VENV)/dev.stamp  ## format, lint, types, direction of imports, generated code, hostile files in short
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/ruff check --quiet .
 	$(BIN)/mypy
@@ -47,6 +64,11 @@ check: $(VENV)/dev.stamp  ## format, lint, types, direction of imports, generate
 	@$(call PROTOC,build/protos)
 	@diff -r -q -x __init__.py -x __pycache__ build/protos/animoe/v1 server/animoe/v1 || { \
 	  echo "server/animoe/v1 is out of date: run 'make protos' and commit the result" >&2; exit 1; }
+	$(BIN)/python tests/fuzz/fuzz.py --seconds 12 --seed 1
+
+FUZZ_SECONDS ?= 3600
+fuzz: $(VENV)/dev.stamp  ## spoil motion files and read them: make fuzz [FUZZ_SECONDS=3600]; what fails is kept in build/fuzz
+	$(BIN)/python tests/fuzz/fuzz.py --seconds $(FUZZ_SECONDS)
 
 protos: $(VENV)/dev.stamp  ## regenerate server/animoe/v1 from protos/
 	$(call PROTOC,server)
@@ -67,5 +89,5 @@ bench: $(VENV)/dev.stamp  ## measure speed (see benchmarks/README.md)
 	@set -e; for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python "$$script"; done
 
 clean:  ## remove .venv, caches and build output; trained runs and demo output stay
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(VENV_BLENDER) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -3,7 +3,8 @@
     python benchmarks/rig_roles.py [--names bone_names.json] [--packs DIR] [--unreal ue_rest_pose.json] [--draws 20]
 
 words: by what names mean, without the tables of known rigs; all: as the product reads it; geometry: names replaced by
-bone_000, bone_001, ... and siblings shuffled, so that nothing but geometry is left. Truth: the name tables. Rigs without real geometry at hand are synthesised from their names (`synthetic_bodies`).
+bone_000, bone_001, ... and siblings shuffled, so that nothing but geometry is left. Truth: the name tables. Rigs
+without real geometry at hand are synthesised from their names (`synthetic_bodies`).
 """
 
 from __future__ import annotations
@@ -45,9 +46,8 @@ def main() -> None:
     for extras in (False, True):
         for rig, table in tables.items():
             totals.append(report_synthetic(rig, table, arguments.draws, extras))
-    print(
-        f"mean of rigs {np.mean(totals):.1%}, worst {min(totals):.1%}, {sum(t >= 0.9 for t in totals)}/{len(totals)} >= 90 %"
-    )
+    good = sum(total >= 0.9 for total in totals)
+    print(f"mean of rigs {np.mean(totals):.1%}, worst {min(totals):.1%}, {good}/{len(totals)} at 90 % or more")
 
 
 def truth(skeleton: Skeleton) -> Roles:
@@ -104,9 +104,8 @@ def report_synthetic(rig: str, table: Mapping[str, Sequence[str]], draws: int, e
             wrong[role] = wrong.get(role, 0) + 1
     worst = ", ".join(f"{role} x{n}" for role, n in sorted(wrong.items(), key=lambda item: -item[1])[:5])
     title = f"{rig} ({'with extras' if extras else 'synthetic'})"
-    print(
-        f"{title:<34} {skeleton.joint_count:>6}  {np.mean(words):>7.1%}  {np.mean(named):>7.1%}  {np.mean(scores):>9.1%}  {worst}"
-    )
+    shares = f"{np.mean(words):>7.1%}  {np.mean(named):>7.1%}  {np.mean(scores):>9.1%}"
+    print(f"{title:<34} {skeleton.joint_count:>6}  {shares}  {worst}")
     return float(np.mean(scores))
 
 

@@ -146,6 +146,17 @@ def test_only_moving_joints_have_translation_tracks(loaded: pygltflib.GLTF2, cli
     assert sorted(node for node, path in paths if path == "rotation") == list(range(9))
 
 
+def test_a_joint_that_moves_in_one_clip_is_held_in_the_others(tmp_path: Path, clip: Clip) -> None:
+    """Else a player that goes from one to the other leaves it where it was."""
+    still = np.tile(clip.skeleton.rest_translations, (clip.frame_count, 1, 1))
+    write_glb(tmp_path / "a.glb", [clip, replace(clip, name="still", local_translations=still)])
+    gltf = pygltflib.GLTF2().load(tmp_path / "a.glb")
+    arm = clip.skeleton.index["left_arm"]
+    held = [c for c in gltf.animations[1].channels if (c.target.node, c.target.path) == (arm, "translation")]
+    track = values(gltf, gltf.animations[1].samplers[held[0].sampler].output)
+    np.testing.assert_allclose(track, still[:, arm], atol=ATOL_M)
+
+
 def test_every_bone_has_a_closed_outward_octahedron_bound_to_its_joint(loaded: pygltflib.GLTF2) -> None:
     attributes = loaded.meshes[0].primitives[0].attributes
     positions, normals = values(loaded, attributes.POSITION), values(loaded, attributes.NORMAL)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from animoe.formats.normalise import UNITS_M, to_metres, unit_of
+from animoe.formats.normalise import UNITS_M, absurdity, scaled, to_metres, unit_of
 from animoe.motion.clip import Clip
 from animoe.rig import Skeleton, canonical_skeleton
 
@@ -37,3 +37,17 @@ def test_translations_come_out_in_metres() -> None:
     rest = np.tile(skeleton.rest_rotations, (3, 1, 1))
     clip = to_metres(Clip.from_root(skeleton, 30.0, rest, np.tile(skeleton.rest_translations[0], (3, 1))))
     np.testing.assert_allclose(clip.world()[1][0], canonical_skeleton().rest_model[1], atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("size", "factor"), [(0.1, 1), (1.0, 1), (5.0, 1), (0.01, 100), (100.0, 0.01), (1000.0, 0.001)]
+)
+def test_a_declared_unit_is_corrected_only_where_the_body_is_absurd(size: float, factor: float) -> None:
+    skeleton = adult_in("metre", size)
+    assert absurdity(skeleton) == pytest.approx(factor)
+    corrected = scaled(skeleton, absurdity(skeleton))
+    np.testing.assert_allclose(corrected.rest_translations, skeleton.rest_translations * factor)
+
+
+def test_a_skeleton_without_length_is_left_as_it_is() -> None:
+    assert absurdity(Skeleton.build(("a", "b"), (-1, 0), np.zeros((2, 3)))) == 1.0

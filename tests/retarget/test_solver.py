@@ -62,7 +62,7 @@ def canonical_rig() -> Rig:
 
 
 def test_blocks_of_another_shape_are_refused(canonical_rig: Rig) -> None:
-    with pytest.raises(ShapeError, match=r"local rotations \(n, 22, 4\)"):
+    with pytest.raises(ShapeError, match=r"local rotations \(4, 22, 4\)"):
         Retargeter(canonical_rig).apply(PoseBlock(0, np.zeros((4, 21, 4)), np.zeros((4, 3)), np.zeros((4, 4))))
 
 

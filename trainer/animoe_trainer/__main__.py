@@ -51,6 +51,18 @@ def _parser() -> argparse.ArgumentParser:
     base.add_argument("--backbone", help="path or hub id of a Hugging Face causal LM (default: own small Llama)")
     base.add_argument("--prompt-encoder", type=Path, metavar="DIR", help="files of all-MiniLM-L6-v2")
 
+    judge = _command(
+        commands, "evaluator", "train the judges of generated motion: retrieval, emotion, referee", _evaluator
+    )
+    judge.add_argument("packs", nargs="+", type=Path, metavar="PACK", help="pack folders, or a folder of packs")
+    judge.add_argument("--out", type=Path, required=True, help="folder for weights and loss plots")
+    judge.add_argument("--cache", type=Path, default=Path("runs/cache"), help="where the read packs are kept")
+    judge.add_argument("--steps", type=int, default=400, help="of the extractor and of the emotion classifier each")
+    judge.add_argument("--seed", type=int, default=0)
+    judge.add_argument("--device", default="cpu", help="cpu or cuda")
+    judge.add_argument("--tokenizer", type=Path, metavar="DIR", help="train on its reconstructions as well")
+    judge.add_argument("--prompt-encoder", type=Path, metavar="DIR", help="bundle folder (default: the one that ships)")
+
     bundle = _command(commands, "bundle", "export a trained generator and its tokenizer as a bundle", _bundle)
     bundle.add_argument("--tokenizer", type=Path, required=True, metavar="DIR")
     bundle.add_argument("--base", type=Path, required=True, metavar="DIR")
@@ -67,7 +79,21 @@ def _parser() -> argparse.ArgumentParser:
         evaluate.add_argument("--bundle", type=Path, help="bundle folder (default: the one that ships)")
         evaluate.add_argument("--cache", type=Path, default=Path("runs/cache"))
         evaluate.add_argument("--json", action="store_true")
+
+    text = "retarget every clip to rigs and back: angles, foot slide, floor, joint limits, against fixed targets"
+    retarget = _command(commands, "eval-retarget", text, _eval_retarget)
+    retarget.add_argument("packs", nargs="+", type=Path, metavar="PACK", help="pack folders, or a folder of packs")
+    retarget.add_argument("--rigs", metavar="A,B", help="rig profiles (default: the seven that matter most)")
+    retarget.add_argument("--limit", type=_count, help="at most so many rows of each pack")
+    retarget.add_argument("--json", action="store_true")
+    retarget.add_argument("--check", action="store_true", help="exit with 1 when a target is missed")
     return parser
+
+
+def _count(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of rows, 1 or more")
+    return int(text)
 
 
 def _command(
@@ -159,6 +185,29 @@ def _base(options: argparse.Namespace) -> int:
     return 0
 
 
+def _evaluator(options: argparse.Namespace) -> int:
+    from animoe.bundle import default_bundle
+    from animoe_trainer.corpus import load_corpus
+    from animoe_trainer.evaluator_data import reconstruct_all, sentence_vectors
+    from animoe_trainer.evaluator_training import EvaluatorTraining, train_evaluator
+    from animoe_trainer.reports import print_evaluator_report
+    from animoe_trainer.tokenizer import load_tokenizer
+
+    training = EvaluatorTraining(steps=options.steps, seed=options.seed)
+    corpus = load_corpus(pack_folders(options.packs), options.cache)
+    sentences = sentence_vectors(corpus, options.prompt_encoder or default_bundle(), options.cache)
+    rebuilt = None
+    if options.tokenizer:
+        tokenizer = load_tokenizer(options.tokenizer).to(options.device)
+        rebuilt = reconstruct_all(tokenizer, [corpus.frames(item) for item in corpus.items])
+    evaluator = train_evaluator(
+        corpus, sentences, options.out, training, device=options.device, reconstructions=rebuilt
+    )
+    print_evaluator_report(evaluator.figures)
+    print(f"evaluator written to {options.out}")
+    return 0
+
+
 def _loop(options: argparse.Namespace) -> LoopConfig:
     from animoe_trainer.loop import LoopConfig
 
@@ -196,6 +245,18 @@ def _eval_motion(options: argparse.Namespace) -> int:
     report = evaluate_motion(Engine.load(options.bundle), corpus)
     print(json.dumps(report, indent=1)) if options.json else print_motion_report(report)
     return 0
+
+
+def _eval_retarget(options: argparse.Namespace) -> int:
+    from animoe_trainer.evaluate_retarget import RIGS, evaluate_retarget, print_retarget_report
+
+    def progress(pack: str, clips: int) -> None:
+        print(f"{pack}: {clips} clips done", file=sys.stderr, flush=True)
+
+    rigs = [name.strip() for name in options.rigs.split(",")] if options.rigs else RIGS
+    report = evaluate_retarget(pack_folders(options.packs), rigs, limit=options.limit, on_pack=progress)
+    print(json.dumps(report, indent=1)) if options.json else print_retarget_report(report)
+    return 1 if options.check and not all(check["passed"] for check in report["checks"]) else 0
 
 
 if __name__ == "__main__":

@@ -15,9 +15,9 @@ from animoe.motion.emotion import EMOTIONS
 from animoe.motion.features import FEATURE_COUNT, features_to_clip
 from animoe.rig.rotations import Array
 from animoe_trainer.corpus import Corpus, Item
-from animoe_trainer.metrics import multimodal_distances, retrieval_hits
+from animoe_trainer.metrics import chance_hits, multimodal_distances, retrieval_hits
 from animoe_trainer.motion_measures import quality_figures
-from animoe_trainer.pools import caption_matches, chance_hits, fixed_pools
+from animoe_trainer.pools import caption_matches, fixed_pools
 from animoe_trainer.scores import ScenarioScores
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ class EvaluationSet:
         try:
             plain = json.loads((folder / "prompts.json").read_text(encoding="utf-8"))
             prompts = tuple(Prompt(**{**p, "texts": tuple(p["texts"])}) for p in plain["prompts"])
-            with np.load(folder / "real.npz", allow_pickle=False) as stored:
+            with (folder / "real.npz").open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
                 sentences, real = stored["sentences"], stored["real"]
         except Exception as error:  # a damaged zip raises whatever its damage leads to
             raise BundleError(f"no usable evaluation set in {folder}: {error}; import the scenario again") from error

@@ -15,19 +15,13 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import Tensor
 
-from animoe.errors import BundleError, InvalidRequest, ShapeError
+from animoe.errors import BundleError, ShapeError
 from animoe.models.evaluator import EvaluatorConfig, EvaluatorNets
 from animoe.motion.emotion import EMOTIONS
 from animoe.rig.rotations import Array
-from animoe_trainer.corpus import Corpus, Item
-from animoe_trainer.evaluation_set import caption_group
-from animoe_trainer.evaluator_data import Augmentation, CaptionTable, MotionStore, balanced_weights, length_batches
-from animoe_trainer.loop import LoopConfig, Losses, run_loop
-from animoe_trainer.metrics import principal_components, retrieval_hits
-from animoe_trainer.pools import caption_matches, fixed_pools
+from animoe_trainer.evaluator_data import length_batches
 from animoe_trainer.referee import kinematic_statistics
 
 FORMAT = 1

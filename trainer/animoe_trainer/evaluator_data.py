@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
+from animoe.engine.prompt_encoder import PromptEncoder
 from animoe.errors import InvalidRequest, ShapeError
 from animoe.models.evaluator import MIN_FRAMES, MOTION_COUNT
+from animoe.models.tokenizer import Tokenizer
 from animoe.motion.features import CONTACTS, FEATURE_COUNT, PLANAR_VELOCITY, POSITION_COUNT, heading_positions
+from animoe.motion.root_codes import FRAMES_PER_TOKEN
 from animoe.rig.rotations import Array
+from animoe_trainer import tokenizer as tokens
 from animoe_trainer.corpus import Corpus, Item
 
 MIN_STD = 0.05
@@ -71,7 +79,7 @@ class MotionStore:
 
     Args:
         items: what can be drawn, by number.
-        reconstructions: features (T, >= 140) of the same items after the tokenizer, in their order: drawn half the time.
+        reconstructions: features (T, >= 140) of the items after the tokenizer, in their order; drawn half the time.
     """
 
     def __init__(
@@ -164,18 +172,46 @@ class CaptionTable:
 
 
 def balanced_weights(items: Sequence[Item], *, neutral: float = 2.0) -> Tensor:
-    """(n,) sampling weights: emotions alike (neutral `neutral` times as often), contents within an emotion evened out."""
-    emotions: dict[str, int] = {}
-    contents: dict[tuple[str, str], int] = {}
-    for item in items:
-        contents[item.emotion, item.content] = contents.get((item.emotion, item.content), 0) + 1
-    raw = np.array([contents[item.emotion, item.content] ** -0.5 for item in items])
-    totals = {
-        name: sum(w for w, item in zip(raw, items, strict=True) if item.emotion == name)
-        for name in {item.emotion for item in items}
-    }
-    del emotions
-    found = [
-        w / totals[i.emotion] * (neutral if i.emotion == "neutral" else 1.0) for w, i in zip(raw, items, strict=True)
-    ]
-    return torch.tensor(found)
+    """(n,) sampling weights: emotions alike, neutral `neutral` times as often; contents of an emotion evened out."""
+    contents = Counter((item.emotion, item.content) for item in items)
+    raw = [contents[item.emotion, item.content] ** -0.5 for item in items]
+    totals: dict[str, float] = {}
+    for item, weight in zip(items, raw, strict=True):
+        totals[item.emotion] = totals.get(item.emotion, 0.0) + weight
+    boost = {"neutral": neutral}
+    return torch.tensor([w / totals[i.emotion] * boost.get(i.emotion, 1.0) for i, w in zip(items, raw, strict=True)])
+
+
+def sentence_vectors(corpus: Corpus, encoder: Path, cache: Path) -> dict[str, Array]:
+    """Sentence vector of every text of the corpus by the prompt encoder in a folder, through a cache folder."""
+    texts = sorted({text for item in corpus.items for text in item.texts})
+    digest = hashlib.sha256("\n".join(texts).encode())
+    prompts = PromptEncoder(encoder)
+    digest.update((encoder / "prompt_encoder.onnx").read_bytes())
+    path = cache / f"sentences-{digest.hexdigest()[:12]}.npy"
+    if path.is_file():
+        return dict(zip(texts, np.load(path, allow_pickle=False), strict=True))
+    found = np.stack([prompts.encode(text) for text in tqdm(texts, desc="embedding texts", leave=False, mininterval=2)])
+    cache.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part.npy")
+    np.save(part, found)
+    part.replace(path)
+    return dict(zip(texts, found, strict=True))
+
+
+def reconstruct_all(tokenizer: Tokenizer, motions: Sequence[Array]) -> list[Array]:
+    """Features (4 * (T // 4), 140) of motions (T, 203) after the tokenizer; motions below one token come back cut."""
+    found = [motion[:, :FEATURE_COUNT] for motion in motions]
+    long = [i for i, motion in enumerate(motions) if len(motion) >= FRAMES_PER_TOKEN]
+    codes = dict(zip(long, tokens.tokenise_all(tokenizer, [motions[i] for i in long]), strict=True))
+    order = sorted(long, key=lambda i: len(codes[i]))
+    home = tokenizer.input_mean.device
+    for first in range(0, len(order), 64):
+        picks = order[first : first + 64]
+        longest = len(codes[picks[-1]])
+        padded = np.stack([np.pad(codes[i], ((0, longest - len(codes[i])), (0, 0)), mode="edge") for i in picks])
+        with torch.no_grad():
+            decoded = tokenizer.decode(torch.from_numpy(padded).to(home))[0].cpu().numpy()
+        for row, i in zip(decoded, picks, strict=True):  # causal: what follows the true length changes nothing
+            found[i] = row[: len(codes[i]) * FRAMES_PER_TOKEN]
+    return found

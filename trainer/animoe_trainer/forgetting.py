@@ -123,7 +123,7 @@ def summarise(
         found.append({"average": one_mean, "fr": one.fr, "bwt": one.bwt, "fwt": one.fwt})
     intervals = {}
     for name in found[0]:
-        values = [draw[name] for draw in found if draw[name] is not None]
+        values = [value for draw in found if (value := draw[name]) is not None]
         if values:
             intervals[name] = _band(values)
     null = None

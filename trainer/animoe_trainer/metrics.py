@@ -31,9 +31,17 @@ def fid(real: Array, generated: Array) -> float:
     shift = real.mean(axis=0, dtype=np.float64) - generated.mean(axis=0, dtype=np.float64)
     x, y = _thin(real), _thin(generated)
     # Through the smaller side: n x m when there are few motions, D x D when there are many.
-    small = x @ y.T if len(x) * len(y) < x.shape[1] ** 2 else np.linalg.qr(x, mode="r") @ np.linalg.qr(y, mode="r").T
+    small = x @ y.T
+    if len(x) * len(y) > x.shape[1] ** 2:
+        small = _triangle(x) @ _triangle(y).T
     nuclear = np.linalg.svd(small, compute_uv=False).sum()
     return float(max(0.0, shift @ shift + (x**2).sum() + (y**2).sum() - 2 * nuclear))
+
+
+def _triangle(x: Array) -> Array:
+    """R of x = Q R: the same singular values against anything, in at most D rows."""
+    found: Array = np.asarray(np.linalg.qr(x, mode="r"))
+    return found
 
 
 def _thin(embeddings: Array) -> Array:

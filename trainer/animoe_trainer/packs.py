@@ -12,6 +12,7 @@ from animoe.formats import read_clips
 from animoe.motion.clip import Clip
 from animoe.motion.emotion import EMOTIONS
 from animoe.retarget.canonicalise import canonicalise
+from animoe.rig.canonical import FRAME_RATE_HZ
 
 COLUMNS = ("file", "clip", "start", "end", "text", "emotion", "style", "content", "split")
 SPLITS = ("train", "val", "test")
@@ -41,10 +42,11 @@ class PackRow:
 
 @dataclass(frozen=True)
 class UsableRow:
-    """A row with its canonical clip."""
+    """A row with its canonical clip; `source` holds the same frames on the file's own skeleton."""
 
     row: PackRow
     clip: Clip
+    source: Clip
 
 
 @dataclass(frozen=True)
@@ -139,32 +141,33 @@ def canonical_rows(pack: Path) -> Iterator[UsableRow | RefusedRow]:
         except (AniMoEError, OSError) as error:
             yield from (_refused(row, str(error)) for row in mine)
             continue
-        done: dict[str, Clip | str] = {}
+        done: dict[str, tuple[Clip, Clip] | str] = {}
         for row in mine:
             name = row.clip or next(iter(clips), "")
             if name not in done:
                 done[name] = _canonical(clips, name, file)
             found = done[name]
-            yield _cut(row, found) if isinstance(found, Clip) else _refused(row, found)
+            yield _refused(row, found) if isinstance(found, str) else _cut(row, *found)
 
 
 def _refused(row: PackRow, reason: str) -> RefusedRow:
     return RefusedRow(row.pack, row.line, row.file.name, reason)
 
 
-def _canonical(clips: dict[str, Clip], name: str, file: Path) -> Clip | str:
+def _canonical(clips: dict[str, Clip], name: str, file: Path) -> tuple[Clip, Clip] | str:
+    """The canonical clip and the file's own, frame by frame, or what is wrong."""
     if name not in clips:
         return f"{file}: no clip {name!r}; it holds {', '.join(list(clips)[:5])}"
     try:
-        return canonicalise(clips[name])
+        return canonicalise(clips[name]), clips[name].resampled(FRAME_RATE_HZ)
     except AniMoEError as error:
         return f"{file}: {error}"
 
 
-def _cut(row: PackRow, clip: Clip) -> UsableRow | RefusedRow:
+def _cut(row: PackRow, clip: Clip, source: Clip) -> UsableRow | RefusedRow:
     if row.start_s is not None and row.start_s >= clip.duration_s:
         return _refused(row, f"{row.file}: it starts at {row.start_s:g} s, the file ends at {clip.duration_s:.2f} s")
     part = clip.trimmed(row.start_s, row.end_s)
     if part.frame_count < MIN_FRAMES:
         return _refused(row, f"{row.file}: only {part.frame_count} frames; at least {MIN_FRAMES} are needed")
-    return UsableRow(row, part)
+    return UsableRow(row, part, source.trimmed(row.start_s, row.end_s))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from animoe.motion.emotion import EMOTIONS
+
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Aligned columns: words to the left, numbers to the right."""
@@ -87,3 +89,26 @@ def _emotion_table(emotions: dict[str, Any]) -> str:
 
 def _pair(generated: float, real: float | None) -> str:
     return figure(generated) if real is None else f"{figure(generated)} ({figure(real)})"
+
+
+def print_evaluator_report(figures: dict[str, Any]) -> None:
+    """Prints the figures of an `Evaluator`."""
+    for split, found in figures.items():
+        rows = [
+            (pack, str(r["items"]), str(r["pool_size"]), *(figure(r[key], 3) for key in ("r1", "r2", "r3", "chance")))
+            for pack, r in found["retrieval"].items()
+        ]
+        print(f"\nReal {split} motion: captions find their motion in fixed pools")
+        print(table(("pack", "clips", "pool", "R@1", "R@2", "R@3", "chance"), rows))
+        for name, title in (("emotion", "as acted"), ("reconstructed_emotion", "after the tokenizer")):
+            if name in found:
+                _print_emotion(found[name], f"Emotion of {split} motion {title}")
+
+
+def _print_emotion(found: dict[str, Any], title: str) -> None:
+    print(f"\n{title}: {found['clips']} clips, floor {figure(found['floor_wf1'], 3)} (always the most frequent)")
+    for judge in ("classifier", "referee"):
+        scores = found[judge]
+        print(f"{judge}: " + ", ".join(f"{key} {figure(scores[key], 3)}" for key in ("wf1", "macro_f1", "accuracy")))
+        rows = [(name, *map(str, row)) for name, row in zip(EMOTIONS, scores["confusion"], strict=True) if any(row)]
+        print(table(("true \\ seen as", *EMOTIONS), rows))

@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -98,7 +99,7 @@ class ScenarioScores:
             BundleError: missing or damaged.
         """
         try:
-            with np.load(path, allow_pickle=False) as stored:
+            with path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
                 plain = json.loads(stored["meta"].tobytes())
                 arrays = {name: stored[name] for name in stored.files if name != "meta"}
             return cls(**{**plain, "items": tuple(plain["items"])}, **arrays)
@@ -108,7 +109,9 @@ class ScenarioScores:
 
 def mixed(steps: Sequence[ScenarioScores], choice: Array) -> ScenarioScores:
     """Row r of step choice[r]: what chance would deal if the steps did not differ."""
-    parts = {name: np.stack([getattr(s, name) for s in steps])[choice, np.arange(len(choice))] for name in _PER_ITEM}
+    parts: dict[str, Any] = {
+        name: np.stack([getattr(s, name) for s in steps])[choice, np.arange(len(choice))] for name in _PER_ITEM
+    }
     return replace(steps[0], **parts)
 
 
@@ -123,7 +126,7 @@ def _emotion(name: str, source: str = "predictions") -> Callable[[ScenarioScores
 
 def _fid(scores: ScenarioScores, components: Array | None = None) -> float:
     """Mean over the repetitions, so that the number of motions is the number of items."""
-    if len(scores.items) < 2 or len(scores.real) < 2:
+    if len(scores.items) < 2 or len(scores.real) < 2 or not np.isfinite(scores.embeddings).all():
         return float("nan")
     project = np.eye(scores.real.shape[1]) if components is None else components
     generated = np.moveaxis(scores.embeddings, 1, 0)

@@ -212,7 +212,7 @@ def _perform(
     lm: MotionLM, table: PromptTable, takes: Sequence[JudgedTake], samples: int, *, expert: int | None = None
 ) -> Performance:
     repeated = [take.take for take in takes for _ in range(samples)]
-    return perform_takes(lm, table, repeated, seed=7, expert=expert)
+    return perform_takes(lm, table, repeated, seed=7, expert=expert, batch=1024)
 
 
 def _write_step(

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from animoe import __version__
+from animoe.cli.convert_flags import add_convert_flags
 
 _PORT = 50151
 _RIG = "ue5_manny"
@@ -32,9 +33,21 @@ def build_parser() -> argparse.ArgumentParser:
             description="Plays a live session against a server and prints what arrives.",
         )
     )
+    add_convert_flags(
+        commands.add_parser(
+            "convert",
+            help="convert motion files and folders, onto another rig if wanted",
+            description="Converts motion files and folders into another format, and onto another rig if wanted.",
+        )
+    )
     _preview(commands.add_parser("preview", help="draw motion files", description="Draws motion files."))
-    rigs = commands.add_parser("rigs", help="list the rigs known by name", description="Lists the rigs known by name.")
-    _json(rigs)
+    _rigs(
+        commands.add_parser(
+            "rigs",
+            help="list the rigs known by name; inspect a rig of your own",
+            description="Lists the rigs known by name.",
+        )
+    )
     _demo(
         commands.add_parser(
             "demo",
@@ -85,7 +98,7 @@ def _stream(parser: argparse.ArgumentParser) -> None:
 
 
 def _preview(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help=".bvh, .glb or .gltf")
+    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help=".bvh, .glb, .gltf, .fbx or .npz")
     parser.add_argument(
         "--out",
         type=Path,
@@ -93,6 +106,28 @@ def _preview(parser: argparse.ArgumentParser) -> None:
         metavar="PICTURE",
         help="sheet.png (contact sheet) or clip.gif (moving)",
     )
+
+
+def _rigs(parser: argparse.ArgumentParser) -> None:
+    _json(parser)
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", parser_class=_Parser)
+    inspect = actions.add_parser(
+        "inspect",
+        help="tell which joint of a file's skeleton plays which role",
+        description="Tells which joint of a file's skeleton plays which role, how that was found and how sure it is.",
+    )
+    inspect.add_argument("file", type=Path, metavar="FILE", help="a character or motion file")
+    inspect.add_argument("--mapping", type=Path, metavar="OUT.json", help="write a mapping file that you can edit")
+    inspect.add_argument("--picture", type=Path, metavar="OUT.png", help="draw the rest pose with the roles")
+    inspect.add_argument("--use", type=Path, metavar="MAPPING", help="a mapping file that wins over all guesses")
+    inspect.add_argument(
+        "--role",
+        action="append",
+        default=[],
+        metavar="ROLE=JOINT",
+        help="one role by hand, for example left_knee=bone_17; a chain: neck=bone_3,bone_4; none: neck=",
+    )
+    inspect.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print for programs")
 
 
 def _demo(parser: argparse.ArgumentParser) -> None:

@@ -19,7 +19,7 @@ from animoe.engine.requests import Sampling
 from animoe.engine.runtime import Runtime, StepInputs
 from animoe.models.sequence import LEFT_OPEN, MAX_LEFT, PROMPT_SLOTS, SLOT_BEGIN, SLOT_RESUME, SLOT_TOKEN
 from animoe.motion.emotion import EmotionCurve
-from animoe.motion.features import HEIGHT, LOCAL_ROTATIONS, RootState, features_to_pose
+from animoe.motion.features import HEIGHT, LOCAL_ROTATIONS, YAW_RATE, RootState, features_to_pose
 from animoe.motion.pose_block import PoseBlock
 from animoe.motion.root_codes import FRAMES_PER_TOKEN
 from animoe.rig.canonical import FRAME_RATE_HZ
@@ -101,8 +101,9 @@ class Character:
             self._pending = self._inputs(np.array([SLOT_TOKEN]), [codes], self._cache.length)
         else:
             self._anchor(KEPT_TOKENS)
+        headings = self._root.yaw + np.cumsum(frames[:, YAW_RATE].ravel(), dtype=np.float64) / FRAME_RATE_HZ
         rotations, positions, contacts = features_to_pose(frames, self._root)
-        return PoseBlock(first, rotations, positions, contacts)
+        return PoseBlock(first, rotations, positions, contacts, headings)
 
     def _emotion_moved(self) -> bool:
         if self._count - self._last_seam < MIN_SEAM_TOKENS:

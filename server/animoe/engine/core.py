@@ -89,6 +89,5 @@ class LiveSession:
 def _cut(block: PoseBlock, count: int) -> PoseBlock:
     if block.frame_count <= count:
         return block
-    return PoseBlock(
-        block.first_frame, block.local_rotations[:count], block.root_positions[:count], block.contacts[:count]
-    )
+    parts = (block.local_rotations, block.root_positions, block.contacts, block.headings)
+    return PoseBlock(block.first_frame, *(None if part is None else part[:count] for part in parts))  # type: ignore[arg-type]

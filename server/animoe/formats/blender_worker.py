@@ -1,7 +1,7 @@
 """Runs inside Blender's Python: builds an armature from plain arrays and lets Blender write it as FBX.
 
 Started by `animoe.formats.fbx_writer` as a script of its own: Blender's interpreter knows nothing of AniMoE, so only
-the standard library, numpy and bpy are used here. Works with Blender 4.2 to 5.0.
+the standard library, numpy and bpy are used here. Runs on Blender 3.4 to 5.0.
 
 Numbers that importers do not like are avoided at the source. The scene counts in centimetres, hence no scale of
 100 or 0.01 on any node. The armature holds our axes (Y up) and its object is turned upright for Blender; the exporter's
@@ -181,12 +181,19 @@ def _export(path: Path) -> None:
         raise RuntimeError("Blender's exporter wrote no file")
 
 
+def _reason(error: BaseException) -> str:
+    """One line. An operator's error holds the traceback of the add-on and where it was called from."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip() and not line.startswith("Location:")]
+    return f"{type(error).__name__}: {lines[-1]}" if lines else type(error).__name__
+
+
 if __name__ == "__main__":
     status = 0
     try:
         main(Path(sys.argv[-1]))
-    except BaseException:
+    except BaseException as error:
         traceback.print_exc()
+        print(_reason(error), file=sys.stderr)
         status = 1
     sys.stdout.flush()
     sys.stderr.flush()

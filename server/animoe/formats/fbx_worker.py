@@ -25,6 +25,8 @@ IDLE_S = 60.0
 """Seconds without a request after which the process ends."""
 MAX_NODES = 100_000
 _DEPTH = 1000
+_SET_KEY = 8
+"""ufbx: the baked key stands in the file."""
 _SEGMENTS = 4096
 """Samples between two keys, at most: a minute and more at 30 Hz, so that slow turns stay exact."""
 
@@ -88,7 +90,9 @@ def _limit_time(seconds: int) -> None:
     except ImportError:
         return
     used = resource.getrusage(resource.RUSAGE_SELF)
-    resource.setrlimit(resource.RLIMIT_CPU, (int(used.ru_utime + used.ru_stime) + seconds + 1, resource.RLIM_INFINITY))
+    wanted, hard = int(used.ru_utime + used.ru_stime) + seconds + 1, resource.getrlimit(resource.RLIMIT_CPU)[1]
+    soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    resource.setrlimit(resource.RLIMIT_CPU, (soft, hard))
 
 
 def _answer(request: dict[str, Any]) -> tuple[dict[str, Any], array[float]]:
@@ -222,29 +226,45 @@ def _stacks(scene: Any, rate_hz: float, rows: dict[int, int], room: int, numbers
     stacks = scene.anim_stacks
     for i in range(len(stacks)):
         stack = _held(stacks[i])
-        baked = _native.bake_anim(
-            scene, stack.anim, resample_rate=rate_hz, max_keyframe_segments=_SEGMENTS, key_reduction_enabled=False
-        )
+        baked = _native.bake_anim(scene, stack.anim, resample_rate=rate_hz, max_keyframe_segments=_SEGMENTS)
         try:
-            tracks: list[list[Any]] = []
-            shared: dict[bytes, int] = {}
-            nodes = baked.nodes
-            for k in range(len(nodes)):
-                node = nodes[k]
-                for name in ("translation", "rotation", "scale"):
-                    keys = getattr(node, f"{name}_keys")
-                    count = 1 if getattr(node, f"constant_{name}") else len(keys)
-                    if len(numbers) + 5 * count > room:
-                        raise _Refused("it holds more motion than fits into memory; split it into several files")
-                    if len(keys):
-                        tracks.append([rows[node.typed_id], name, count, *_keys(keys, count, shared, numbers)])
-            begin, end = max(stack.time_begin, baked.key_time_min), min(stack.time_end, baked.key_time_max)
+            tracks, set_s = _tracks(baked, rows, room, numbers)
+            first = min(set_s, default=baked.key_time_min)  # the baked keys may fill the declared range instead
+            last = max(set_s, default=baked.key_time_max)
+            begin, end = max(stack.time_begin, first), min(stack.time_end, last)
             if end < begin or stack.time_end <= stack.time_begin:  # a range that says nothing: all keys count
-                begin, end = baked.key_time_min, baked.key_time_max
+                begin, end = first, last
             found.append({"name": stack.name, "begin_s": begin, "end_s": end, "tracks": tracks})
         finally:
             baked.free()
     return found
+
+
+def _tracks(baked: Any, rows: dict[int, int], room: int, numbers: array[float]) -> tuple[list[list[Any]], list[float]]:
+    """The tracks of a stack, and the times of the first and last keys that the file itself sets, of every track."""
+    tracks: list[list[Any]] = []
+    set_s: list[float] = []
+    shared: dict[bytes, int] = {}
+    nodes = baked.nodes
+    for i in range(len(nodes)):
+        node = nodes[i]
+        for name in ("translation", "rotation", "scale"):
+            keys = getattr(node, f"{name}_keys")
+            count = min(1, len(keys)) if getattr(node, f"constant_{name}") else len(keys)
+            if len(numbers) + 5 * count > room:
+                raise _Refused("it holds more motion than fits into memory; split it into several files")
+            if count:
+                set_s += _set_times(keys)
+                tracks.append([rows[node.typed_id], name, count, *_keys(keys, count, shared, numbers)])
+    return tracks, set_s
+
+
+def _set_times(keys: Any) -> list[float]:
+    """Times of the first and the last key that stand in the file."""
+    count = len(keys)
+    first = next((keys[i].time for i in range(count) if keys[i].flags & _SET_KEY), None)
+    last = next((keys[i].time for i in reversed(range(count)) if keys[i].flags & _SET_KEY), None)
+    return [time for time in (first, last) if time is not None]
 
 
 def _keys(keys: Any, count: int, shared: dict[bytes, int], numbers: array[float]) -> tuple[int, int]:

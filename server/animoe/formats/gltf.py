@@ -8,6 +8,7 @@ before parents, repeated or missing names, integer rotations, several roots.
 
 from __future__ import annotations
 
+import reprlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,8 +25,10 @@ from animoe.rig.rotations import Array, unroll
 from animoe.rig.skeleton import Skeleton
 
 MAX_SECONDS = 7200.0
-MAX_JOINT_FRAMES = 3_000_000
-"""Joints x frames of all animations of a file: an hour of a 27-joint rig, 170 MB."""
+MAX_JOINT_FRAMES = 2_000_000
+"""Joints x frames of all animations of a file: 40 minutes of a 27-joint rig, 110 MB."""
+_BLOCK = 1 << 15
+"""Joints x frames that are sampled at once."""
 FRAME_SLACK = 0.05
 """Frames that the last one may lie past the last key: rates such as 30.0003 fps lose no frame then."""
 _PATHS = {"translation": "VEC3", "rotation": "VEC4", "scale": "VEC3"}
@@ -114,7 +117,7 @@ def _read_animation(
     document: Document, index: int, animation: Json, channels: list[tuple[Json, int, str]], joints: Joints
 ) -> _Animation:
     name = animation.get("name")
-    place = f"animation {index} ({name!r:.60})"
+    place = f"animation {index} ({reprlib.repr(name)})"
     result = _Animation(clean_name(name) or f"animation_{index}", place)
     samplers = document.items("samplers", animation, result.place)
     for channel, node, path in channels:
@@ -132,7 +135,7 @@ def _read_track(document: Document, sampler: Json, joint: int, path: str, place:
     values = document.accessor(document.index(sampler, "output", count, place), _PATHS[path])
     interpolation = sampler.get("interpolation", "LINEAR")
     if interpolation not in ("LINEAR", "STEP", "CUBICSPLINE"):
-        raise document.error(f"unknown interpolation {interpolation!r:.30}", place)
+        raise document.error(f"unknown interpolation {reprlib.repr(interpolation)}", place)
     if len(values) != len(times_s) * (3 if interpolation == "CUBICSPLINE" else 1):
         problem = f"{len(times_s)} key times but {len(values)} {path} values ({interpolation})"
         raise document.error(problem, place)
@@ -140,13 +143,28 @@ def _read_track(document: Document, sampler: Json, joint: int, path: str, place:
 
 
 def _sample(document: Document, animation: _Animation, joints: Joints, skeleton: Skeleton, room: int) -> Clip:
+    """One clip. In blocks of frames: what a long take needs in between would fill the memory."""
     grid = _grid(document, animation, skeleton.joint_count, room)
-    shape = (len(grid), 1, 1)
-    sampled = {
-        "translation": np.tile(joints.translations, shape),
-        "rotation": np.tile(joints.rotations, shape),
-        "scale": np.tile(joints.scales, shape),
-    }
+    count = skeleton.joint_count
+    rotations, translations = np.empty((len(grid), count, 4)), np.empty((len(grid), count, 3))
+    scaled = any(path == "scale" for _, path in animation.tracks)
+    scales = np.empty((len(grid) if scaled else 0, count, 3), np.float32)
+    step = max(1, _BLOCK // count)
+    for start in range(0, len(grid), step):
+        part = slice(start, start + step)
+        sampled = _sample_block(document, animation, joints, grid[part])
+        rotations[part], translations[part] = sampled["rotation"], sampled["translation"]
+        if scaled:
+            scales[part] = sampled["scale"]
+    steady = constant_scale(scales, joints.scales) if scaled else joints.scales
+    translations = _folded(document, animation.place, translations, steady, joints.parents)
+    return Clip(skeleton, FRAME_RATE_HZ, unroll(rotations), translations, animation.name)
+
+
+def _sample_block(document: Document, animation: _Animation, joints: Joints, grid: Array) -> dict[str, Array]:
+    """Translations, rotations and scales (T, J, ·) at the (T,) grid seconds."""
+    rest = {"translation": joints.translations, "rotation": joints.rotations, "scale": joints.scales}
+    sampled = {path: np.tile(values, (len(grid), 1, 1)) for path, values in rest.items()}
     batches = {path: TrackBatch(rotations=path == "rotation") for path in _PATHS}
     spans: dict[tuple[int, bool], KeySpan] = {}
     for (joint, path), track in animation.tracks.items():
@@ -161,11 +179,9 @@ def _sample(document: Document, animation: _Animation, joints: Joints, skeleton:
     for path, batch in batches.items():
         bad = batch.sample_into(sampled[path])
         if bad is not None:
-            where = f"{animation.place}, node {skeleton.joint_names[bad]!r:.60}"
+            where = f"{animation.place}, node {joints.names[bad]!r:.60}"
             raise document.error(f"NaN or infinite {path}", where, "Repair the curve and export again.")
-    scales = constant_scale(sampled["scale"], joints.scales)
-    translations = _folded(document, animation.place, sampled["translation"], scales, joints.parents)
-    return Clip(skeleton, FRAME_RATE_HZ, unroll(sampled["rotation"]), translations, animation.name)
+    return sampled
 
 
 def _folded(document: Document, place: str, translations: Array, scales: Array, parents: Array) -> Array:

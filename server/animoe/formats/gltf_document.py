@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import reprlib
 import struct
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,14 @@ import numpy as np
 from animoe.errors import FileError
 from animoe.rig.rotations import Array
 
-MAX_BYTES = 1 << 30
+MAX_BYTES = 256 * 2**20
+"""Of the file and the buffers beside it, together."""
+MAX_JSON_BYTES = 64 * 2**20
+MAX_JSON_VALUES = 1_500_000
+"""Objects, lists and what is in them: Python takes up to a hundred bytes for each."""
 MAX_ELEMENTS = 1 << 22
 """Elements of one accessor: one without data (all zeros) could otherwise ask for any amount of memory."""
-MAX_NUMBERS = 1 << 26
+MAX_NUMBERS = 1 << 24
 """Numbers of all accessors together: many of them may share a few bytes of data."""
 
 Json = dict[str, Any]
@@ -29,6 +34,10 @@ _JSON_CHUNK, _BIN_CHUNK = 0x4E4F534A, 0x004E4942
 _DTYPES = {5120: "<i1", 5121: "<u1", 5122: "<i2", 5123: "<u2", 5125: "<u4", 5126: "<f4"}
 _WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT4": 16}
 _RE_EXPORT = "The file is damaged; export it again."
+
+
+_brief = reprlib.repr
+"""Any JSON value in a few words: a hostile one may be long or deeply nested."""
 
 
 class Document:
@@ -40,16 +49,17 @@ class Document:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._bytes_left = MAX_BYTES
         data = self._read(path)
-        text, self._chunk = self._split_glb(data) if data.startswith(b"glTF") else (data, b"")
+        text, self._chunk = self._split_glb(data) if data.startswith(b"glTF") else (data, memoryview(b""))
         self.json = self._parse(text)
         version = self._object(self.json.get("asset", {}), "asset").get("version")
         if not (isinstance(version, str) and version.startswith("2")):
-            raise self.error(f"glTF version {version!r:.20}", "asset", "Export it as glTF 2.0.")
+            raise self.error(f"glTF version {_brief(version)}", "asset", "Export it as glTF 2.0.")
         self._accessor_list = self.items("accessors")
         self._views = self.items("bufferViews")
         self._buffer_list = self.items("buffers")
-        self._buffers: dict[int, bytes] = {}
+        self._buffers: dict[int, bytes | memoryview] = {}
         self._accessors: dict[tuple[int, str], Array] = {}
         self._key_times: dict[int, Array] = {}
         self._numbers_left = MAX_NUMBERS
@@ -68,7 +78,7 @@ class Document:
         """The index under `key` of `holder`, known to lie in [0, count)."""
         value = holder.get(key)
         if type(value) is not int or not 0 <= value < count:
-            raise self.error(f"{key!r} is {value!r:.30}, expected an index below {count}", place)
+            raise self.error(f"{key!r} is {_brief(value)}, expected an index below {count}", place)
         return value
 
     def indices(self, holder: Json, key: str, count: int, place: str) -> list[int]:
@@ -112,17 +122,16 @@ class Document:
         place = f"accessor {index}"
         accessor = self._accessor_list[index]
         if accessor.get("type") != kind:
-            raise self.error(f"type is {accessor.get('type')!r:.20}, expected {kind}", place)
+            raise self.error(f"type is {_brief(accessor.get('type'))}, expected {kind}", place)
         count, component = self._size(accessor, "count", place), accessor.get("componentType")
         width = _WIDTHS[kind]
-        self._numbers_left -= count * width
-        if self._numbers_left < 0:
-            raise self.error(f"the file holds more than {MAX_NUMBERS} numbers", place, "Split it into several files.")
+        self._take_numbers(count * width, place)
         if "bufferView" in accessor:
             raw = self._elements(accessor, component, count, width, place)
         else:
             raw = np.zeros((count, width), dtype="<f4")
-        values = raw.astype(np.float64)
+        with np.errstate(invalid="ignore"):  # some NaN of float32; whoever uses the numbers refuses them
+            values = raw.astype(np.float64)
         if "sparse" in accessor:
             self._apply_sparse(values, self._object(accessor["sparse"], place), component, place)
         if accessor.get("normalized") is True and raw.dtype.kind in "iu":
@@ -130,8 +139,14 @@ class Document:
             values = np.maximum(values / np.iinfo(raw.dtype).max, -1.0)
         return values
 
+    def _take_numbers(self, count: int, place: str) -> None:
+        self._numbers_left -= count
+        if self._numbers_left < 0:
+            raise self.error(f"the file holds more than {MAX_NUMBERS} numbers", place, "Split it into several files.")
+
     def _apply_sparse(self, values: Array, sparse: Json, component: object, place: str) -> None:
         count = self._size(sparse, "count", place)
+        self._take_numbers(count * values.shape[1], place)
         at = self._object(sparse.get("indices"), place)
         rows = self._elements(at, at.get("componentType"), count, 1, place).ravel()
         source = self._object(sparse.get("values"), place)
@@ -144,7 +159,7 @@ class Document:
         """(count, width) raw numbers of the buffer view that `holder` (all or part of an accessor) names."""
         dtype = np.dtype(_DTYPES[component]) if type(component) is int and component in _DTYPES else None
         if dtype is None:
-            raise self.error(f"unknown componentType {component!r:.20}", place)
+            raise self.error(f"unknown componentType {_brief(component)}", place)
         view = self._views[self.index(holder, "bufferView", len(self._views), place)]
         if "EXT_meshopt_compression" in self._object(view.get("extensions", {}), place):
             raise self.error("its data is compressed", place, "Export it without meshopt compression.")
@@ -166,15 +181,15 @@ class Document:
         value = holder.get(key, default)
         limit = MAX_ELEMENTS if key == "count" else MAX_BYTES
         if type(value) is not int or not 0 <= value <= limit:
-            raise self.error(f"{key!r} is {value!r:.30}, expected a whole number from 0 to {limit}", place)
+            raise self.error(f"{key!r} is {_brief(value)}, expected a whole number from 0 to {limit}", place)
         return value
 
     def _object(self, value: object, place: str) -> Json:
         if type(value) is not dict:
-            raise self.error(f"an object was expected, found {value!r:.30}", place)
+            raise self.error(f"an object was expected, found {_brief(value)}", place)
         return value
 
-    def buffer(self, index: int) -> bytes:
+    def buffer(self, index: int) -> bytes | memoryview:
         """The bytes of a buffer: the GLB's own chunk, base64 in the file, or a file beside it."""
         if index not in self._buffers:
             uri = self._buffer_list[index].get("uri")
@@ -192,6 +207,7 @@ class Document:
         head, comma, body = uri.partition(",")
         if not comma or not head.endswith(";base64"):
             raise self.error("its data: address is not base64", place)
+        self._spend(len(body) * 3 // 4, "its data", place)
         try:
             return base64.b64decode(body, validate=True)
         except (binascii.Error, ValueError) as error:
@@ -214,15 +230,19 @@ class Document:
         try:
             if not target.is_file():
                 raise self.error(f"{target.name!r:.80} is not a file", place, remedy)
-            if target.stat().st_size > MAX_BYTES:
-                limit = f"{target.name!r:.80} is larger than {MAX_BYTES >> 20} MiB"
-                raise self.error(limit, place, "Export the animations without meshes and textures.")
+            self._spend(target.stat().st_size, f"{target.name!r:.80}", place)
             return target.read_bytes()
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or error
             raise self.error(f"{target.name!r:.80} cannot be opened ({reason})", place, remedy) from error
 
-    def _split_glb(self, data: bytes) -> tuple[bytes, bytes]:
+    def _spend(self, byte_count: int, what: str, place: str) -> None:
+        self._bytes_left -= byte_count
+        if self._bytes_left < 0:
+            problem = f"{what} and what it goes with take more than {MAX_BYTES >> 20} MiB"
+            raise self.error(problem, place, "Export the animations without meshes and textures.")
+
+    def _split_glb(self, data: bytes) -> tuple[bytes, memoryview]:
         """JSON text and binary chunk of a GLB."""
         if len(data) < 20:
             raise self.error("the GLB header is cut off")
@@ -232,21 +252,29 @@ class Document:
         if length > len(data):
             problem = f"truncated: {len(data)} of {length} bytes"
             raise self.error(problem, remedy="Copy or export the file again.")
-        chunks: dict[int, bytes] = {}
+        chunks: dict[int, memoryview] = {}
+        view = memoryview(data)  # a slice of it is no copy
         at = 12
         while at + 8 <= length:
             size, kind = struct.unpack_from("<II", data, at)
             if at + 8 + size > length:
                 raise self.error("a chunk is longer than the file", f"byte {at}")
-            chunks.setdefault(kind, data[at + 8 : at + 8 + size])
+            chunks.setdefault(kind, view[at + 8 : at + 8 + size])
             at += 8 + size
         if _JSON_CHUNK not in chunks:
             raise self.error("the GLB has no JSON chunk")
-        return chunks[_JSON_CHUNK], chunks.get(_BIN_CHUNK, b"")
+        text = chunks[_JSON_CHUNK]
+        if len(text) > MAX_JSON_BYTES:
+            raise self.error(f"its JSON is larger than {MAX_JSON_BYTES >> 20} MiB")
+        return bytes(text), chunks.get(_BIN_CHUNK, memoryview(b""))
 
     def _parse(self, text: bytes) -> Json:
         if text.startswith(b"version https://git-lfs"):
             raise self.error("it is a Git LFS pointer, not the file itself", remedy="Run 'git lfs pull'.")
+        if len(text) > MAX_JSON_BYTES:
+            raise self.error(f"its JSON is larger than {MAX_JSON_BYTES >> 20} MiB", remedy="Export it as .glb.")
+        if sum(text.count(mark) for mark in (b",", b"[", b"{")) > MAX_JSON_VALUES:
+            raise self.error(f"its JSON holds more than {MAX_JSON_VALUES} values")
         try:
             parsed = json.loads(text)
         except (ValueError, RecursionError) as error:

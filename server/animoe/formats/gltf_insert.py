@@ -9,6 +9,7 @@ as `gltf_nodes.fold_scale` multiplies when reading. Bones keep the template's le
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -20,11 +21,12 @@ from animoe.formats.gltf_joint_match import JointMatch, match_joints
 from animoe.formats.gltf_nodes import Joints, fold_scale, read_joints
 from animoe.formats.gltf_prune import empty_animations
 from animoe.formats.gltf_template import Template
-from animoe.formats.gltf_writer import STILL_M
+from animoe.formats.gltf_writer import straying_joints
 from animoe.formats.names import clean_name
 from animoe.formats.writing import check_writable, write_atomically
 from animoe.motion.clip import Clip
-from animoe.rig.rotations import IDENTITY, Array, inverse, multiply, normalize, rotate, to_matrix, unroll
+from animoe.rig.kinematics import local_to_model
+from animoe.rig.rotations import Array, inverse, multiply, normalize, rotate, to_matrix, unroll
 from animoe.rig.skeleton import Skeleton
 
 SameName = Literal["replace", "append"]
@@ -60,9 +62,11 @@ def write_into_glb(
     if same_name == "replace":
         empty_animations(opened.document, opened.binary, set(names))
     nodes = list(joints.of_node)
+    strays = straying_joints(clips)[match.source] & (match.source >= 0)
+    strays[[joints.of_node[node] for node in _translated(opened.document) if node in joints.of_node]] = True
     moved: set[int] = set()
     for clip, name in zip(clips, names, strict=True):
-        tracks = [(nodes[joint], kind, values) for joint, kind, values in _tracks(clip, match, joints)]
+        tracks = [(nodes[joint], kind, values) for joint, kind, values in _tracks(clip, match, joints, strays)]
         moved.update(node for node, _, _ in tracks)
         times_s = np.arange(clip.frame_count) / clip.frame_rate_hz
         animation = opened.binary.add_animation(name, times_s, tracks)
@@ -116,27 +120,63 @@ def _template_joints(document: Document, skeleton: Skeleton) -> Joints:
     return read_joints(document, nodes, wanted)
 
 
-def _tracks(clip: Clip, match: JointMatch, joints: Joints) -> list[Track]:
-    """(joint of the template, path, values) of every property that the clip animates."""
-    rotations, positions = clip.world()
-    strays = np.abs(clip.local_translations - clip.skeleton.rest_translations).max(axis=(0, 2)) > STILL_M
+class _Motion:
+    """A clip, and its joints seen from other joints."""
+
+    def __init__(self, clip: Clip) -> None:
+        self.clip = clip
+        self.rotations = unroll(normalize(clip.local_rotations))
+
+    @cached_property
+    def _world(self) -> tuple[Array, Array]:
+        return local_to_model(self.rotations, self.clip.local_translations, self.clip.skeleton.parents)
+
+    def seen_from(self, origin: int, joint: int) -> tuple[Array, Array]:
+        """Rotations (T, 4) and positions (T, 3) of a joint in the frame of another; -1 is the world."""
+        if self.clip.skeleton.parents[joint] == origin:
+            return self.rotations[:, joint], self.clip.local_translations[:, joint]
+        rotations, positions = self._world
+        if origin < 0:
+            return rotations[:, joint], positions[:, joint]
+        turn = inverse(rotations[:, origin])
+        return multiply(turn, rotations[:, joint]), rotate(turn, positions[:, joint] - positions[:, origin])
+
+
+def _translated(document: Document) -> set[int]:
+    """Nodes that an animation of the template translates. Ours do it too: see `straying_joints`."""
+    found: set[int] = set()
+    for index, animation in enumerate(document.items("animations")):
+        for channel in document.items("channels", animation, f"animation {index}"):
+            target = channel.get("target")
+            if type(target) is dict and target.get("path") == "translation" and type(target.get("node")) is int:
+                found.add(target["node"])
+    return found
+
+
+def _tracks(clip: Clip, match: JointMatch, joints: Joints, strays: Array) -> list[Track]:
+    """(joint of the template, path, values) of every property that the clip animates; `strays` (J,) are translated."""
+    motion = _Motion(clip)
     factors = fold_scale(np.ones((1, len(joints.parents), 3)), joints.scales, joints.parents)[0]
+    rest = local_to_model(joints.rotations, joints.translations * factors, joints.parents)
     tracks: list[Track] = []
-    world: list[tuple[Array, Array]] = []
-    for joint, parent in enumerate(joints.parents):
-        above, origin = world[parent] if parent >= 0 else (IDENTITY, np.zeros(3))
-        rest = origin + rotate(above, joints.translations[joint] * factors[joint])
-        source = int(match.source[joint])
-        if source < 0:
-            world.append((multiply(above, joints.rotations[joint]), rest))
-            continue
-        free = bool(match.top[joint] or strays[source])
-        here = (normalize(rotations[:, source]), positions[:, source] if free else rest)
-        world.append(here)
-        tracks.append((joint, "rotation", unroll(normalize(multiply(inverse(above), here[0])))))
-        if free:
-            tracks.append((joint, "translation", rotate(inverse(above), here[1] - origin) / factors[joint]))
+    for joint in np.flatnonzero(match.source >= 0).tolist():
+        source, anchor = int(match.source[joint]), int(match.anchors[joint])
+        turns, places = motion.seen_from(int(match.source[anchor]) if anchor >= 0 else -1, source)
+        if joints.parents[joint] != anchor:  # nodes that keep their rest pose lie in between, or above the topmost
+            turn, place = _rest_seen_from(anchor, int(joints.parents[joint]), *rest)
+            turns, places = multiply(inverse(turn), turns), rotate(inverse(turn), places - place)
+        tracks.append((joint, "rotation", turns))
+        if anchor < 0 or strays[joint]:
+            tracks.append((joint, "translation", places / factors[joint]))
     return tracks
+
+
+def _rest_seen_from(origin: int, joint: int, rotations: Array, positions: Array) -> tuple[Array, Array]:
+    """Rest rotation (4,) and position (3,) of a joint in the frame of another; -1 is the world."""
+    if origin < 0:
+        return rotations[joint], positions[joint]
+    turn = inverse(rotations[origin])
+    return multiply(turn, rotations[joint]), rotate(turn, positions[joint] - positions[origin])
 
 
 def _split_matrix(opened: Template, node: Json, joints: Joints, joint: int, number: int) -> None:

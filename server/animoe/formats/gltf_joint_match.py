@@ -19,7 +19,7 @@ SAME_BONE = 0.05
 SAME_BONE_M = 0.005
 """... or in metres, whichever allows more."""
 _STILL_RAD = 1e-3
-_REMEDY = "retarget the clip onto the template's own rig first (animoe convert IN OUT --rig TEMPLATE)"
+_REMEDY = "retarget the clip onto the template's own rig first (animoe convert IN OUT --into TEMPLATE does both)"
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,11 +28,11 @@ class JointMatch:
 
     Attributes:
         source: (J,) joint of the clip that it follows, -1 where it follows none.
-        top: (J,) bool, whether it follows one and nothing above it does.
+        anchors: (J,) the nearest joint above it that follows one, -1 where none does.
     """
 
     source: Array
-    top: Array
+    anchors: Array
 
 
 def match_joints(template: str, skeleton: Skeleton, clips: Sequence[Clip], joints: Joints) -> JointMatch:
@@ -57,7 +57,7 @@ def match_joints(template: str, skeleton: Skeleton, clips: Sequence[Clip], joint
     source[target[target >= 0]] = np.flatnonzero(target >= 0)
     anchors = _anchors(source, joints.parents)
     _check_bones(template, skeleton, joints, source, anchors)
-    return JointMatch(source, (source >= 0) & (anchors < 0))
+    return JointMatch(source, anchors)
 
 
 def _anchors(source: Array, parents: Array) -> Array:

@@ -43,6 +43,7 @@ def write_glb(path: Path, clips: Sequence[Clip]) -> None:
         if clip.skeleton is not skeleton and clip.skeleton.digest != skeleton.digest:
             raise InvalidRequest(f"clip {clip.name!r} is on another skeleton; write one file per skeleton")
     binary = Binary()
+    strays = straying_joints(clips)
     document = {
         "asset": {"version": "2.0", "generator": "AniMoE"},
         "scene": 0,
@@ -51,7 +52,7 @@ def write_glb(path: Path, clips: Sequence[Clip]) -> None:
         "skins": [_skin(skeleton, binary)],
         "meshes": [_mesh(skeleton, binary)],
         "materials": [_MATERIAL],
-        "animations": [_animation(clip, index, binary) for index, clip in enumerate(clips)],
+        "animations": [_animation(clip, index, strays, binary) for index, clip in enumerate(clips)],
         **binary.sections(),
     }
     write_atomically(Path(path), pack_glb(document, bytes(binary.data)))
@@ -118,13 +119,22 @@ def _mesh(skeleton: Skeleton, binary: Binary) -> dict[str, Any]:
     return {"name": "bones", "primitives": [{"attributes": attributes, "material": 0}]}
 
 
-def _animation(clip: Clip, index: int, binary: Binary) -> dict[str, Any]:
+def straying_joints(clips: Sequence[Clip]) -> Array:
+    """(J,) bool: joints that need a translation track in all clips of a file, because one of the clips moves them.
+
+    Players such as Blender leave a property that an animation lacks where the animation before it put it.
+    """
+    strays = [
+        np.abs(clip.local_translations - clip.skeleton.rest_translations).max(axis=(0, 2)) > STILL_M for clip in clips
+    ]
+    return np.asarray(np.any(strays, axis=0))
+
+
+def _animation(clip: Clip, index: int, strays: Array, binary: Binary) -> dict[str, Any]:
     rotations = unroll(normalize(clip.local_rotations))
-    strays = np.abs(clip.local_translations - clip.skeleton.rest_translations).max(axis=(0, 2)) > STILL_M
-    strays[0] = True
     tracks: list[tuple[int, str, Array]] = []
     for joint in range(clip.skeleton.joint_count):
         tracks.append((joint, "rotation", rotations[:, joint]))
-        if strays[joint]:
+        if strays[joint] or joint == 0:
             tracks.append((joint, "translation", clip.local_translations[:, joint]))
     return binary.add_animation(clip.name or f"clip_{index}", np.arange(clip.frame_count) / clip.frame_rate_hz, tracks)

@@ -18,12 +18,15 @@ class PoseBlock:
         local_rotations: (n, 22, 4) unit quaternions xyzw relative to the parent.
         root_positions: (n, 3) pelvis in the world, metres, floor at y = 0. A stream starts at x = z = 0 facing +Z.
         contacts: (n, 4) probability in [0, 1] that each joint of CONTACT_JOINTS stands on the floor.
+        headings: (n,) radians about +Y where the body as a whole faces (it does not sway with the hips), continuous;
+            None when the maker does not know.
     """
 
     first_frame: int
     local_rotations: Array
     root_positions: Array
     contacts: Array
+    headings: Array | None = None
 
     @property
     def frame_count(self) -> int:

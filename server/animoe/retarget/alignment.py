@@ -18,7 +18,7 @@ import numpy as np
 
 from animoe.errors import IncompatibleSkeleton
 from animoe.rig.canonical import CANONICAL_JOINTS, canonical_skeleton
-from animoe.rig.rotations import Array, between, from_matrix, inverse, multiply, rotate
+from animoe.rig.rotations import Array, between, from_matrix, from_yaw, inverse, multiply, rotate
 from animoe.rig.skeleton import Skeleton
 
 CANONICAL_INDEX: Mapping[str, int] = {name: i for i, name in enumerate(CANONICAL_JOINTS)}
@@ -104,6 +104,13 @@ def body_turn(joints: Mapping[str, int], positions: Array) -> Array:
         )
     left = _unit(left)
     return from_matrix(np.stack([left, up, np.cross(left, up)], axis=-1))
+
+
+def facing(body: Array) -> Array:
+    """(4,) the yaw of a rig's body (see `body_turn`) at rest: a rig that faces -Z at rest walks towards -Z."""
+    forward = rotate(body, np.array([0.0, 0.0, 1.0]))
+    yaw: Array = from_yaw(np.arctan2(forward[0], forward[2]))
+    return yaw
 
 
 def torso_direction(joints: Mapping[str, int], positions: Array) -> Array:

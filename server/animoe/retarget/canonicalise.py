@@ -8,26 +8,28 @@ Sizes follow from the legs: root motion is scaled by the ratio of leg lengths, f
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from animoe.errors import IncompatibleSkeleton
 from animoe.motion.clip import Clip
+from animoe.motion.pose_block import CONTACT_JOINTS
 from animoe.retarget.alignment import CANONICAL_INDEX, body_turn, leg_length, match_pose, torso_direction
 from animoe.retarget.mapping import RigMapping
 from animoe.retarget.reading import inspect_skeleton
-from animoe.retarget.reference import REFERENCES
+from animoe.retarget.reference import REFERENCES, corrected_match
 from animoe.retarget.roles import find_roles, match_profile
+from animoe.retarget.stance import body_clearance, floor_height, lift, stance_path
 from animoe.rig.canonical import CANONICAL_JOINTS, FRAME_RATE_HZ, canonical_skeleton
-from animoe.rig.kinematics import local_to_model, model_to_local
+from animoe.rig.kinematics import model_to_local
 from animoe.rig.rotations import Array, between, inverse, multiply, rotate, slerp, unroll
 from animoe.rig.skeleton import Skeleton
 
 _REQUIRED = ("pelvis", "left_hip", "right_hip", "left_knee", "right_knee", "left_ankle", "right_ankle")
 _BETWEEN = {"spine2": ("spine1", "spine3"), "spine1": ("pelvis", "spine3"), "neck": ("spine3", "head")}
-_FLOOR_PERCENTILE = 5.0
+_HIPS = ("left_hip", "right_hip")
 _PLAUSIBLE_STANCE = 0.5
 """Above this mean error a rest pose is no standing person (BVH exports that lost their joint orientations)."""
 
@@ -65,8 +67,9 @@ def canonicalise(clip: Clip, mapping: RigMapping | None = None) -> Clip:
     model = {role: multiply(world_rotations[:, r], reference.offsets[role]) for role, r in reference.joints.items()}
     model = {role: multiply(upright, q) for role, q in model.items()}
     rotations = unroll(model_to_local(_fill(model), canonical_skeleton().parents))
-    hips = rotate(upright, world_positions[:, [reference.joints["left_hip"], reference.joints["right_hip"]]])
-    return _grounded(rotations, hips.mean(axis=1) * reference.scale, model["pelvis"], clip.name)
+    known = [role for role in (*_HIPS, *CONTACT_JOINTS) if role in reference.joints]
+    own = {role: rotate(upright, world_positions[:, reference.joints[role]]) * reference.scale for role in known}
+    return _grounded(rotations, own, model["pelvis"], clip.name)
 
 
 def upright_turn(clip: Clip, mapping: RigMapping | None = None) -> Array:
@@ -74,6 +77,30 @@ def upright_turn(clip: Clip, mapping: RigMapping | None = None) -> Array:
     world_rotations, world_positions = clip.world()
     reference = rig_reference(clip, world_rotations, world_positions, mapping)
     return _upright(clip.skeleton, reference, world_rotations)
+
+
+def role_positions(clip: Clip, roles: Sequence[str]) -> Array:
+    """Where a rig's own joints are, in the size and axes of the canonical skeleton, at 30 fps.
+
+    Args:
+        clip: on any rig.
+        roles: canonical joint names; toes that the rig lacks lie at the ankle.
+
+    Returns:
+        (T, roles, 3) metres, Y up; the floor is where the file has it.
+
+    Raises:
+        IncompatibleSkeleton: as `canonicalise`, or the rig lacks another role.
+    """
+    clip = clip.resampled(FRAME_RATE_HZ)
+    world_rotations, world_positions = clip.world()
+    reference = rig_reference(clip, world_rotations, world_positions)
+    found = [role if role in reference.joints else role.replace("foot", "ankle") for role in roles]
+    for role in found:
+        if role not in reference.joints:
+            raise IncompatibleSkeleton(f"the rig lacks {role}; name the joint in a mapping file")
+    upright = _upright(clip.skeleton, reference, world_rotations)
+    return rotate(upright, world_positions[:, [reference.joints[role] for role in found]]) * reference.scale
 
 
 def rig_reference(
@@ -95,12 +122,14 @@ def rig_reference(
         )
     # A table knows the profile's own joints only, not those that a mapping puts in their place.
     known = all(named.get(role) == joint for role, joint in joints.items())
-    table = REFERENCES.get(match_profile(skeleton) or "") if known else None
+    profile = (match_profile(skeleton) or "") if known else ""
+    table = REFERENCES.get(profile)
     if table is not None:  # tables hold T-pose orientations, where every canonical joint is at identity
         offsets = {role: inverse(table[role]) for role in joints if role in table}
     else:
         rotations, positions = _reference_pose(skeleton, joints, world_rotations, world_positions)
-        match = match_pose(joints, positions, body_turn(joints, positions))
+        body = body_turn(joints, positions)
+        match = corrected_match(match_pose(joints, positions, body), joints, positions, body, profile)
         offsets = {role: multiply(inverse(rotations[r]), match[CANONICAL_INDEX[role]]) for role, r in joints.items()}
     own_legs = leg_length(skeleton.rest_model[1], joints)
     canonical_legs = leg_length(canonical_skeleton().rest_model[1], CANONICAL_INDEX)
@@ -160,14 +189,20 @@ def _fill(model: Mapping[str, Array]) -> Array:
     return np.stack([filled[role] for role in CANONICAL_JOINTS], axis=1)
 
 
-def _grounded(rotations: Array, hip_centres: Array, pelvis: Array, name: str) -> Clip:
-    """Places the canonical pelvis so that the hip joints meet `hip_centres` (T, 3), then sets the feet on y = 0."""
+def _grounded(rotations: Array, own: Mapping[str, Array], pelvis: Array, name: str) -> Clip:
+    """Places the canonical pelvis so that hip joints meet the rig's `own`, role -> (T, 3); then puts the body on the
+    floor y = 0 and lets standing feet move as the rig's do (see `stance`)."""
     skeleton = canonical_skeleton()
     centre = skeleton.rest_translations[[CANONICAL_INDEX["left_hip"], CANONICAL_INDEX["right_hip"]]].mean(axis=0)
-    root = hip_centres - rotate(pelvis, centre)
+    root = (own["left_hip"] + own["right_hip"]) / 2 - rotate(pelvis, centre)
     clip = Clip.from_root(skeleton, FRAME_RATE_HZ, rotations, root, name)
-    positions = local_to_model(clip.local_rotations, clip.local_translations, skeleton.parents)[1]
-    feet = [CANONICAL_INDEX[f"{side}_{joint}"] for side in ("left", "right") for joint in ("ankle", "foot")]
-    clearance = positions[:, feet, 1] - skeleton.rest_model[1][feet, 1]
-    root[:, 1] -= np.percentile(clearance.min(axis=1), _FLOOR_PERCENTILE)
+    turned, positions = clip.world()
+    clearance = body_clearance(turned, positions)
+    rise = lift(clearance - floor_height(clearance)) - floor_height(clearance)
+    positions[..., 1] += rise[:, None]
+    feet = [role for role in CONTACT_JOINTS if role in own]
+    columns = [CANONICAL_INDEX[role] for role in feet]
+    heights = skeleton.rest_model[1][columns, 1]
+    root = root + stance_path(positions[:, columns], np.stack([own[role] for role in feet], axis=1), heights)
+    root[:, 1] += rise
     return Clip.from_root(skeleton, FRAME_RATE_HZ, rotations, root, name)

@@ -18,7 +18,7 @@ from animoe.rig.rotations import Array, inverse, rotate
 _PELVIS = CANONICAL_INDEX["pelvis"]
 _CHAIN = ("hip", "knee", "ankle", "foot")
 _SIDES = ("left", "right")
-_LEGS = np.array([[CANONICAL_INDEX[f"{side}_{joint}"] for side in _SIDES] for joint in _CHAIN])  # (4, 2)
+LEGS = np.array([[CANONICAL_INDEX[f"{side}_{joint}"] for side in _SIDES] for joint in _CHAIN])  # (4, 2)
 
 
 class FeetPlacer:
@@ -27,13 +27,17 @@ class FeetPlacer:
     Args:
         rig: the target.
         match: its rest pose tied to the canonical one.
+
+    Attributes:
+        bones: (4, 2, 3) hip centre -> hip -> knee -> ankle -> toes of both legs of the rig, each in the space of the
+            canonical joint that turns it.
     """
 
     def __init__(self, rig: Rig, match: RestMatch) -> None:
         rest = canonical_skeleton().rest_model[1]
-        centre = rest[_LEGS[0]].mean(axis=0)
-        own_bones = np.diff(rest[_LEGS], axis=0, prepend=np.broadcast_to(centre, (1, 2, 3)))
-        bones = _rig_bones(rig, match, own_bones)
+        centre = rest[LEGS[0]].mean(axis=0)
+        own_bones = np.diff(rest[LEGS], axis=0, prepend=np.broadcast_to(centre, (1, 2, 3)))
+        bones = self.bones = _rig_bones(rig, match, own_bones)
         # (4, 2, 16, 2): height of each bone's end over its start from the squares of the rotation above it,
         # canonical and rig side by side.
         self._heights = np.stack(
@@ -43,23 +47,27 @@ class FeetPlacer:
             ]
         )
         self._ratio = match.leg_ratio
-        self._rest_heights = np.stack([rest[_LEGS[2:], 1], _rest_heights(rig, match, rest)], axis=-1)  # (2, 2, 2)
+        self._rest_heights = np.stack([rest[LEGS[2:], 1], rest_heights(rig, match)], axis=-1)  # (2, 2, 2)
 
-    def hip_heights(self, local: Array, canonical_heights: Array) -> Array:
-        """Heights (n,) of the rig's hip centre above the floor in metres.
-
-        Args:
-            local: (n, 22, 4) canonical local rotations.
-            canonical_heights: (n,) metres of the canonical hip centre.
-        """
+    def turns(self, local: Array) -> Array:
+        """(n, 4, 2, 4) model rotations of pelvis, hip, knee and ankle of both legs, from canonical (n, 22, 4)."""
         turns = np.empty((len(local), 4, 2, 4))
         turns[:, 0] = local[:, _PELVIS, None]
         for k in range(3):
-            turns[:, k + 1] = fast_multiply(turns[:, k], local[:, _LEGS[k]])
+            turns[:, k + 1] = fast_multiply(turns[:, k], local[:, LEGS[k]])
+        return turns
+
+    def hip_heights(self, turns: Array, canonical_heights: Array) -> Array:
+        """Heights (n,) of the rig's hip centre above the floor in metres.
+
+        Args:
+            turns: (n, 4, 2, 4) of `turns`.
+            canonical_heights: (n,) metres of the canonical hip centre.
+        """
         rises = np.matmul(squares(turns)[..., None, :], self._heights)[..., 0, :]  # (n, 4, 2, 2)
         ankles = rises[:, 0] + rises[:, 1] + rises[:, 2]
         below = np.stack([ankles, ankles + rises[:, 3]], axis=1) - self._rest_heights
-        lowest = below.reshape(len(local), 4, 2).min(axis=1)
+        lowest = below.reshape(len(turns), 4, 2).min(axis=1)
         heights: Array = self._ratio * (canonical_heights + lowest[:, 0]) - lowest[:, 1]
         return heights
 
@@ -82,10 +90,14 @@ def _rig_bones(rig: Rig, match: RestMatch, own_bones: Array) -> Array:
     return bones
 
 
-def _rest_heights(rig: Rig, match: RestMatch, rest: Array) -> Array:
-    """(2, 2) heights above the floor of the rig's ankles and toes when it stands at rest."""
+def rest_heights(rig: Rig, match: RestMatch) -> Array:
+    """(2, 2) heights in metres above the floor of the rig's ankles, then toes, left and right, when it stands at rest.
+
+    A rig without toes gets the canonical ones, scaled.
+    """
+    rest = canonical_skeleton().rest_model[1]
     at = match.rest_positions[:, 1]
-    heights: Array = rest[_LEGS[2:], 1] * match.leg_ratio
+    heights: Array = rest[LEGS[2:], 1] * match.leg_ratio
     ankle, toe = heights[:, 0]
     ankles = [at[rig.roles[f"{side}_ankle"][0]] for side in _SIDES]
     toes = [at[rig.roles[f"{side}_foot"][0]] for side in _SIDES if f"{side}_foot" in rig.roles]

@@ -40,12 +40,14 @@ class Body:
         confidence: role -> 0 to 1.
         positions: (J, 3) model positions of the pose that was looked at.
         problem: why nothing was found, as a clause; empty otherwise.
+        moving: the pose is a frame of the motion, as no body could stand in the rest pose.
     """
 
     roles: Mapping[str, int]
     confidence: Mapping[str, float]
     positions: Array
     problem: str = ""
+    moving: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +61,7 @@ class _Guess:
     pelvis: int
     score: float
     poses: Array = field(repr=False)  # (T, J, 3) in which the body stands, best first
+    moving: bool = False  # the first of them is a frame of the motion
 
 
 def find_body(skeleton: Skeleton, motion: Sequence[Clip] = ()) -> Body:
@@ -143,8 +146,9 @@ def _guess(skeleton: Skeleton, legs: Pair, arms: Pair, pelvis: int, poses: Array
     first = _Guess(legs, leg, arms, arm, pelvis, 0.0, poses)
     cosines = _leg_cosines(first, poses)
     standing = np.flatnonzero(cosines <= _STANDS)
-    # The rest pose is symmetric and straight: it tells more than a frame of motion if it stands at all.
-    order = standing if len(standing) and standing[0] == 0 else np.argsort(cosines, kind="stable")
+    # The rest pose is symmetric: it tells more than a frame of motion if it stands at all. Else straight legs first.
+    rank = np.where(cosines <= _STANDS, cosines - _straight(first, poses), cosines + 3.0)
+    order = standing if len(standing) and standing[0] == 0 else np.argsort(rank, kind="stable")
     poses = poses[order[: max(len(standing), 1)]]
     leg, arm = fit_leg(legs, poses[0]) or leg, fit_arm(arms, poses[0]) or arm
     guess = _Guess(legs, leg, arms, arm, pelvis, 0.0, poses)
@@ -153,7 +157,15 @@ def _guess(skeleton: Skeleton, legs: Pair, arms: Pair, pelvis: int, poses: Array
     score -= 0.5 * abs(np.log(sizes / 0.75)) + 0.5 * (legs.branch == arms.branch)
     score += 0.5 * (pelvis == legs.branch) + 0.7 * _goes_on(skeleton, guess)
     score += _in_front(guess) + _lowest(guess) + _parallel(guess)
-    return _Guess(legs, leg, arms, arm, pelvis, float(score), poses)
+    return _Guess(legs, leg, arms, arm, pelvis, float(score), poses, moving=bool(order[0] > 0))
+
+
+def _straight(guess: _Guess, poses: Array) -> Array:
+    """(T,) mean distance from hip to ankle over the length of the leg: 1 straight."""
+    leg = guess.leg
+    distances = [np.linalg.norm(poses[:, s[leg.end]] - poses[:, s[leg.start]], axis=-1) for s in guess.legs.sides]
+    straight: Array = np.mean(distances, axis=0) / max(_span(guess.legs, leg), 1e-9)
+    return straight
 
 
 def _span(pair: Pair, fit: Fit) -> float:
@@ -258,7 +270,7 @@ def _body(skeleton: Skeleton, guess: _Guess) -> Body:
         roles |= {f"{side}_{role}": joint for role, joint in found.items()}
         certainty = sides * float(np.clip(0.4 + 0.25 * fit.score, 0.2, 0.95))
         sure |= {f"{side}_{role}": certainty for role in found}
-    return Body(roles, {role: sure[role] for role in roles}, guess.poses[0])
+    return Body(roles, {role: sure[role] for role in roles}, guess.poses[0], moving=guess.moving)
 
 
 def _neck_high(guess: _Guess, joint: int) -> bool:
@@ -316,7 +328,10 @@ def _head(skeleton: Skeleton, guess: _Guess) -> tuple[int | None, float]:
     }
     ranked = sorted(free, key=lambda joint: -scores[joint])
     gap = scores[ranked[0]] - scores[ranked[1]] if len(ranked) > 1 else 1.0
-    return ranked[0], float(np.clip(0.6 + 0.3 * gap, 0.6, 0.95))
+    head = ranked[0]
+    while skeleton.parents[head] in free and np.linalg.norm(pose[skeleton.parents[head]] - pose[head]) < 0.02 * arm:
+        head = int(skeleton.parents[head])  # several joints in one place: the one that carries the others
+    return head, float(np.clip(0.6 + 0.3 * gap, 0.6, 0.95))
 
 
 def _unit(v: Array) -> Array:

@@ -150,6 +150,8 @@ def _skipped(points: Array, at: Array, start: int, end: int) -> float:
     cost, bone = 0.0, points[end] - points[start]
     for between in range(start + 1, end):
         share = (at[between] - at[start]) / (at[end] - at[start])
+        if not 0.02 < share < 0.98:
+            continue  # in one place with the hinge itself
         straight = _cosine(points[between] - points[start], bone) > 0.99
         middle = _TWIST_SHARE[0] <= share <= _TWIST_SHARE[1]
         cost += 0.1 if straight and middle else 0.4 if straight else 0.6

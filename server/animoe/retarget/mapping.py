@@ -17,8 +17,9 @@ for people and not read. TOML with the same keys (.toml) does as well.
 from __future__ import annotations
 
 import json
+import os
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
@@ -31,10 +32,14 @@ from animoe.rig.skeleton import Skeleton
 VERSION = 1
 CHAINS = ("spine1", "spine2", "spine3", "neck")
 """Roles that several joints may play."""
+_ABOUT = (
+    "Edit 'roles' (a joint name, a list for a chain of spine or neck, null where the rig has none) and 'ignored'; what "
+    "stands here wins over every guess. The other keys are for you and not read."
+)
 _MAX_BYTES = 4_000_000
 _VERSION_KEY = "animoe_rig_mapping"
 _READ_KEYS = (_VERSION_KEY, "roles", "ignored")
-_FOR_PEOPLE = ("rig", "guesses", "notes", "about")
+_FOR_PEOPLE = ("about", "rig", "guesses", "notes", "unused")
 
 
 @dataclass(frozen=True)
@@ -74,6 +79,54 @@ def load_mapping(path: str | Path) -> RigMapping:
         raise FileError(path, "'ignored' must be a list of joint names")
     _check_twice(path, roles, ignored)
     return RigMapping(roles, tuple(ignored), path)
+
+
+def write_mapping(
+    path: str | Path,
+    skeleton: Skeleton,
+    roles: Mapping[str, tuple[int, ...]],
+    *,
+    ignored: Collection[int] = (),
+    guesses: Mapping[str, str] | None = None,
+    notes: Sequence[str] = (),
+    rig: str = "",
+) -> None:
+    """Writes a mapping file for people to edit; an existing file is replaced in one step.
+
+    Args:
+        path: where to; JSON, must end in .json.
+        skeleton: the rig.
+        roles: canonical joint name -> joint indices; roles that are absent are written as null.
+        ignored: joints that play no role.
+        guesses: role -> what told it and how sure that is.
+        notes: what the user should look at.
+        rig: the file that the rig came from.
+
+    Raises:
+        FileError: another extension, or the file cannot be written.
+    """
+    path = Path(path)
+    if path.suffix.lower() != ".json":
+        raise FileError(path, "a mapping file is written as JSON", remedy="Use a name that ends in .json.")
+    names, used = skeleton.joint_names, {joint for joints in roles.values() for joint in joints}
+    listed = {role: [names[joint] for joint in roles.get(role, ())] for role in CANONICAL_JOINTS}
+    data = {
+        _VERSION_KEY: VERSION,
+        "about": _ABOUT,
+        "rig": rig,
+        "roles": {role: found[0] if len(found) == 1 else found or None for role, found in listed.items()},
+        "ignored": [names[joint] for joint in sorted(ignored)],
+        "guesses": dict(guesses or {}),
+        "notes": list(notes),
+        "unused": [name for joint, name in enumerate(names) if joint not in used and joint not in ignored],
+    }
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        unfinished.write_text(json.dumps(data, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        unfinished.replace(path)
+    except OSError as error:
+        unfinished.unlink(missing_ok=True)
+        raise FileError(path, f"cannot be written ({error.strerror or error})") from error
 
 
 def resolve(mapping: RigMapping, skeleton: Skeleton) -> tuple[dict[str, tuple[int, ...]], frozenset[int]]:

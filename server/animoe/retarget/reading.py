@@ -217,6 +217,8 @@ def _remarks(
     notes = []
     if body.problem and not roles:
         notes.append(f"no body was found: names tell nothing and {body.problem}")
+    if body.moving:
+        notes.append("no body can stand in the rest pose; hierarchy and geometry were judged in a frame of the motion")
     against = [
         f"{names[joints[0]]!r} is called {role}, geometry says {names[body.roles[role]]!r}"
         for role, joints in roles.items()

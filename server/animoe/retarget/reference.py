@@ -12,7 +12,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from animoe.rig.rotations import Array, between, from_axis_angle, from_matrix, multiply
+from animoe.rig.canonical import CANONICAL_JOINTS
+from animoe.rig.rotations import Array, between, from_axis_angle, from_matrix, inverse, multiply, rotate
 
 X, Y, Z = np.eye(3)
 _Columns = tuple[Array, Array, Array]
@@ -84,3 +85,45 @@ def _iclone() -> dict[str, Array]:
 
 REFERENCES: Mapping[str, Mapping[str, Array]] = {"bandai_namco_bvh": _bandai(), "cc_base_iclone": _iclone()}
 """Rig profile -> canonical joint -> (4,) model rotation of the rig's joint in the canonical T-pose, body axes."""
+
+_CMU_PROFILES = ("cmu_bvh_motionbuilder", "cmu_bvh_daz", "cmu_bvh_3dsmax")
+_CMU_ELBOW_DEGREES = -30.0
+_CMU_LEAN_DEGREES = 20.0
+_MOST_EVERSION_DEGREES = 15.0
+
+
+def corrected_match(match: Array, joints: Mapping[str, int], positions: Array, body: Array, profile: str) -> Array:
+    """Repairs what a rest pose shows wrongly about its rig.
+
+    Shins that lean out further than an ankle can tilt carry their feet with them: soles are square to the shin, not
+    flat. CMU's skeleton rests so, and its elbows are hinges turned by 30 degrees about the arm, whatever the names.
+
+    Args:
+        match: (22, 4) from `alignment.match_pose`.
+        joints: canonical joint -> rig joint.
+        positions: (J, 3) of the reference pose.
+        body: (4,) the body's turn in it.
+        profile: the rig's name profile, may be empty.
+
+    Returns:
+        (22, 4) as `match`; the hands' turn does not change.
+    """
+    match = match.copy()
+    leans = {side: _lean(joints, positions, body, side) for side in ("left", "right")}
+    for side, lean in leans.items():
+        if abs(lean) > _MOST_EVERSION_DEGREES:
+            rolled = multiply(multiply(body, from_axis_angle(Z, np.radians(lean))), inverse(body))
+            for role in ("ankle", "foot"):
+                joint = CANONICAL_JOINTS.index(f"{side}_{role}")
+                match[joint] = multiply(rolled, match[joint])
+    if profile in _CMU_PROFILES or all(abs(abs(lean) - _CMU_LEAN_DEGREES) < 1.0 for lean in leans.values()):
+        arms = [CANONICAL_JOINTS.index(f"{side}_{role}") for side in leans for role in ("shoulder", "elbow")]
+        match[arms] = multiply(match[arms], from_axis_angle(X, np.radians(_CMU_ELBOW_DEGREES)))
+    return match
+
+
+def _lean(joints: Mapping[str, int], positions: Array, body: Array, side: str) -> float:
+    """Degrees by which a shin leans to the body's left, seen from the front."""
+    shin = positions[joints[f"{side}_ankle"]] - positions[joints[f"{side}_knee"]]
+    across, down, _ = rotate(inverse(body), shin)
+    return float(np.degrees(np.arctan2(across, -down)))

@@ -71,9 +71,15 @@ def rig_from_skeleton(
     found = reading.roles
     if roles and not mapping:
         found = with_chains(skeleton, found)
-    _check_roles(skeleton, found)
-    _check_rest(skeleton, found)
+    check_rig(skeleton, found)
     return Rig(name, skeleton, found)
+
+
+def check_rig(skeleton: Skeleton, roles: Mapping[str, tuple[int, ...]]) -> None:
+    """Raises IncompatibleSkeleton when canonical motion cannot drive a skeleton with these roles."""
+    _check_numbers(skeleton)
+    _check_roles(skeleton, roles)
+    _check_rest(skeleton, roles)
 
 
 def _merged(roles: Mapping[str, str] | None, mapping: RigMapping | None) -> RigMapping | None:

@@ -11,6 +11,10 @@ without a role keep their local rest rotation.
 The pelvis follows the canonical hip centre, sideways scaled by the ratio of leg lengths; its height is the
 one at which the lowest point of the feet is as far (in leg lengths) above its rest height as on the canonical
 body, so that feet stand on the floor whatever the rig's proportions.
+
+On request standing feet are held in place (`planting`), hands keep their places relative to the body (`reach`), and
+the way through the world is taken out of the pelvis (`root_motion`); all three act on the canonical side, before the
+copy. Only the foot lock remembers anything: its state belongs to a character, the retargeter to a rig.
 """
 
 from __future__ import annotations
@@ -23,10 +27,11 @@ import numpy as np
 from animoe.errors import InvalidRequest, ShapeError
 from animoe.motion.clip import Clip
 from animoe.motion.pose_block import PoseBlock
-from animoe.retarget.alignment import CANONICAL_INDEX, RestMatch, match_rest
+from animoe.retarget.alignment import CANONICAL_INDEX, RestMatch, facing, match_rest
 from animoe.retarget.chains import Drive, drives, remainder
 from animoe.retarget.feet import FeetPlacer
 from animoe.retarget.frames import EngineFrame, locals_from_frame, locals_to_frame, quaternion_basis
+from animoe.retarget.planting import Feet, Planting
 from animoe.retarget.quadratic import (
     fast_multiply,
     left_matrix,
@@ -35,10 +40,13 @@ from animoe.retarget.quadratic import (
     rotated_constant,
     squares,
 )
+from animoe.retarget.reach import Reaching
 from animoe.retarget.rig import Rig
+from animoe.retarget.root_motion import RootMotion, RootWay, block_headings, yaw_turns
 from animoe.retarget.twist import TwistJoints
+from animoe.retarget.two_bone import conjugate
 from animoe.rig.canonical import FRAME_RATE_HZ, canonical_skeleton
-from animoe.rig.rotations import IDENTITY, Array, from_yaw, inverse, multiply, rotate, to_matrix
+from animoe.rig.rotations import IDENTITY, Array, inverse, multiply, rotate, to_matrix
 
 _PELVIS = CANONICAL_INDEX["pelvis"]
 _HIPS = (CANONICAL_INDEX["left_hip"], CANONICAL_INDEX["right_hip"])
@@ -54,12 +62,43 @@ class RigBlock:
         local_translations: (n, K, 3) relative to the parent, for `Retargeter.translated_joints` only; every
             other joint keeps its rest translation.
         contacts: (n, 4) probability that left ankle, left toes, right ankle, right toes stand on the floor.
+        root_positions: (n, 3) the character's place on the floor in the world. root_rotations: (n, 4) its heading.
+            With RootMotion.WORLD both are in the pose already; else this is the way that was taken out of it.
     """
 
     first_frame: int
     local_rotations: Array
     local_translations: Array
     contacts: Array
+    root_positions: Array
+    root_rotations: Array
+
+
+@dataclass(frozen=True)
+class RetargetOptions:
+    """How motion is put on a rig.
+
+    Attributes:
+        root_motion: where the way through the world goes.
+        foot_lock: hold standing feet in place.
+        reach: 0 = arms copy the turns of the source; 1 = hands come to the place that they have on the source body,
+            scaled to this rig (hands that touch there touch here); between, a blend.
+    """
+
+    root_motion: RootMotion = RootMotion.WORLD
+    foot_lock: bool = False
+    reach: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.reach <= 1.0:
+            raise InvalidRequest(f"reach must be between 0 and 1, got {self.reach:g}")
+
+
+class RetargetState:
+    """What a retargeter remembers of one character between blocks: its feet, when they are locked."""
+
+    def __init__(self, feet: Feet | None) -> None:
+        self.feet = feet
 
 
 class Retargeter:
@@ -68,49 +107,97 @@ class Retargeter:
     Args:
         rig: the target.
         frame: where `RigBlock` numbers live.
+        options: root motion, foot lock, reach.
 
     Attributes:
         translated_joints: joints whose local translation is streamed: the pelvis (and limbs that do not hang
-            on it). Joints above it, such as Unreal's `root`, stay at rest: the motion is in the pelvis.
+            on it), and the root joint above it when it carries the way (RootMotion.ROOT_BONE). Else joints above
+            the pelvis, such as Unreal's `root`, stay at rest.
         rest_rotations: (J, 4) local rest rotations in the frame.
         rest_translations: (J, 3) local rest translations in the frame and its unit.
     """
 
-    def __init__(self, rig: Rig, frame: EngineFrame = EngineFrame.GLTF) -> None:
-        self.rig, self.frame = rig, frame
+    def __init__(self, rig: Rig, frame: EngineFrame = EngineFrame.GLTF, options: RetargetOptions | None = None) -> None:
+        self.rig, self.frame, self.options = rig, frame, options or RetargetOptions()
         skeleton = rig.skeleton
         self.rest_rotations, self.rest_translations = locals_to_frame(
             skeleton.rest_rotations, skeleton.rest_translations, frame
         )
         match = match_rest(skeleton, rig.roles)
-        turn = _facing(match.body)
+        turn = facing(match.body)
         plan = drives(rig)
-        self.translated_joints = tuple(d.joint for d in plan if d.parent < 0)
+        driven = tuple(d.joint for d in plan if d.parent < 0)
+        self._root_bone = self.options.root_motion is RootMotion.ROOT_BONE and driven[0] != 0
+        self.translated_joints = (0, *driven) if self._root_bone else driven
         self._compile_rotations(plan, match, turn)
-        self._compile_root(match, turn)
+        self._compile_root(driven, match, turn)
         self._feet = FeetPlacer(rig, match)
+        self._planting = Planting(self._feet) if self.options.foot_lock else None
+        self._reaching = Reaching(rig, match, self.options.reach) if self.options.reach else None
         self._twist = TwistJoints(rig, match, frame, self.rest_rotations)
+        self._way = RootWay(skeleton, frame, turn)
 
-    def apply(self, block: PoseBlock) -> RigBlock:
-        """Retargets a block; blocks are independent of each other.
+    def start(self) -> RetargetState:
+        """The state of a new character, before its first block."""
+        return RetargetState(None if self._planting is None else self._planting.start())
+
+    def apply(self, block: PoseBlock, state: RetargetState | None = None) -> RigBlock:
+        """Retargets the next block of a character.
+
+        Args:
+            block: n frames.
+            state: of this character, moved on; None = these frames stand alone (a whole clip, say).
 
         Raises:
             ShapeError: arrays that are not a block of canonical motion.
         """
-        local = np.asarray(block.local_rotations, dtype=np.float64)
-        root = np.asarray(block.root_positions, dtype=np.float64)
-        count = len(local)
-        if local.shape != (count, 22, 4) or root.shape != (count, 3):
-            raise ShapeError(
-                f"a block needs local rotations (n, 22, 4) and root positions (n, 3); got {local.shape} and "
-                f"{root.shape}"
-            )
-        return RigBlock(
-            block.first_frame,
-            self._rotations(local),
-            self._translations(local, root),
-            np.asarray(block.contacts),
-        )
+        return self.apply_many([block], [state or self.start()])[0]
+
+    def apply_many(self, blocks: Sequence[PoseBlock], states: Sequence[RetargetState]) -> list[RigBlock]:
+        """Retargets the next blocks of several characters that share this rig; same result as one by one.
+
+        Raises:
+            ShapeError: arrays that are not blocks of canonical motion, or not one state per block.
+        """
+        if len(blocks) != len(states):
+            raise ShapeError(f"{len(blocks)} blocks need as many states, got {len(states)}")
+        found: list[RigBlock | None] = [None] * len(blocks)
+        for count in sorted({len(block.local_rotations) for block in blocks}):
+            picks = [i for i, block in enumerate(blocks) if len(block.local_rotations) == count]
+            made = self._apply_alike([blocks[i] for i in picks], [states[i] for i in picks], count)
+            for i, block in zip(picks, made, strict=True):
+                found[i] = block
+        return [block for block in found if block is not None]
+
+    def _apply_alike(self, blocks: Sequence[PoseBlock], states: Sequence[RetargetState], count: int) -> list[RigBlock]:
+        """Blocks of `count` frames each, as one long array."""
+        local = _joined([block.local_rotations for block in blocks], (count, 22, 4), "local rotations")
+        root = _joined([block.root_positions for block in blocks], (count, 3), "root positions")
+        contacts = _joined([block.contacts for block in blocks], (count, 4), "contacts")
+        turns = self._feet.turns(local)
+        hips = root + squares(local[:, _PELVIS]) @ self._hip_centre
+        centres = hips * self._ratio
+        centres[:, 1] = self._feet.hip_heights(turns, hips[:, 1])
+        if self._planting is not None and count:
+            feet = [state.feet for state in states if state.feet is not None]
+            local, centres = self._planting.apply(local, turns, centres, contacts, feet)
+        if self._reaching is not None:
+            local = self._reaching.apply(local)
+        yaws = yaw_turns(np.concatenate([block_headings(block) for block in blocks]))
+        way = root * [self._ratio, 0.0, self._ratio]
+        if self.options.root_motion is not RootMotion.WORLD:
+            back = conjugate(yaws)
+            local = local.copy()
+            local[:, _PELVIS] = fast_multiply(back, local[:, _PELVIS])
+            centres = rotate(back, centres - way)
+        rotations, translations = self._rotations(local), self._translations(local, centres)
+        if self._root_bone:
+            rotations[:, 0], first = self._way.root_joint(way, yaws)
+            translations = np.concatenate([first[:, None], translations], axis=1)
+        places, headings = self._way.in_frame(way, yaws)
+        parts = [rotations, translations, contacts, places, headings]
+        rows = [slice(i * count, (i + 1) * count) for i in range(len(blocks))]
+        return [RigBlock(b.first_frame, *(part[r] for part in parts)) for b, r in zip(blocks, rows, strict=True)]
 
     def to_clip(self, blocks: Sequence[RigBlock], name: str = "") -> Clip:
         """Joins consecutive blocks of this retargeter into a clip in our axes and metres, for files."""
@@ -154,16 +241,16 @@ class Retargeter:
             rows = [row for row, p in enumerate(products) if len(p) > k]
             self._steps.append((np.array(rows), np.array([number[products[row][k]] for row in rows])))
 
-    def _compile_root(self, match: RestMatch, turn: Array) -> None:
+    def _compile_root(self, driven: Sequence[int], match: RestMatch, turn: Array) -> None:
         """Where the translated joints sit around the hip centre, and the way into their parents' space."""
         rest = canonical_skeleton().rest_model[1]
         self._hip_centre = rotated_constant(rest[list(_HIPS)].mean(axis=0) - rest[_PELVIS])
         hips = [self.rig.roles[role][0] for role in ("left_hip", "right_hip")]
         centre = match.rest_positions[hips].mean(axis=0)
         axes, self._ratio = to_matrix(turn), match.leg_ratio
-        start = match.rest_positions[0] * [1.0, 0.0, 1.0] if self.translated_joints != (0,) else np.zeros(3)
+        start = match.rest_positions[0] * [1.0, 0.0, 1.0] if tuple(driven) != (0,) else np.zeros(3)
         offsets, linear, constant = [], [], []
-        for joint in self.translated_joints:
+        for joint in driven:
             arm = rotate(inverse(match.match[_PELVIS]), match.rest_positions[joint] - centre)
             parent = int(self.rig.skeleton.parents[joint])
             into = np.eye(3) if parent < 0 else to_matrix(match.rest_rotations[parent]).T
@@ -194,19 +281,22 @@ class Retargeter:
             self._twist.apply(rotations)
         return rotations
 
-    def _translations(self, local: Array, root: Array) -> Array:
-        """(n, K, 3) local translations of `translated_joints` in the frame and its unit."""
+    def _translations(self, local: Array, centres: Array) -> Array:
+        """(n, K, 3) local translations of the joints that start a driven chain, in the frame and its unit.
+
+        Args:
+            centres: (n, 3) hip centre of the rig, metres.
+        """
         pelvis = squares(local[:, _PELVIS])
-        hips = root + pelvis @ self._hip_centre
-        centre = hips * self._ratio
-        centre[:, 1] = self._feet.hip_heights(local, hips[:, 1])
-        world = centre[:, None] + (pelvis[:, None, None] @ self._arms)[:, :, 0]
+        world = centres[:, None] + (pelvis[:, None, None] @ self._arms)[:, :, 0]
         translations: Array = np.matmul(self._into, world[..., None])[..., 0] + self._base
         return translations
 
 
-def _facing(body: Array) -> Array:
-    """(4,) the yaw of the rig's body at rest: a rig that faces -Z at rest walks towards -Z."""
-    forward = rotate(body, np.array([0.0, 0.0, 1.0]))
-    yaw: Array = from_yaw(np.arctan2(forward[0], forward[2]))
-    return yaw
+def _joined(arrays: Sequence[Array], shape: tuple[int, ...], what: str) -> Array:
+    """The arrays of all blocks one after another, float64."""
+    wide = [np.asarray(array, dtype=np.float64) for array in arrays]
+    wrong = next((array.shape for array in wide if array.shape != shape), None)
+    if wrong is not None:
+        raise ShapeError(f"a block needs {what} {shape}, got {wrong}")
+    return wide[0] if len(wide) == 1 else np.concatenate(wide)

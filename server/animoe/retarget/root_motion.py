@@ -1,0 +1,78 @@
+"""Where a character's way through the world goes: into its pelvis, out of it, or onto a root bone."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+import numpy as np
+
+from animoe.errors import NotFound
+from animoe.motion.features import heading
+from animoe.motion.pose_block import PoseBlock
+from animoe.retarget.frames import EngineFrame, positions_to_frame, quaternion_basis, rotations_to_frame
+from animoe.rig.rotations import Array, multiply, rotate, to_matrix
+from animoe.rig.skeleton import Skeleton
+
+
+class RootMotion(Enum):
+    """WORLD: the pelvis moves through the world, joints above it rest.
+
+    IN_PLACE: the character stays over the origin, facing ahead; its way is reported beside the pose, for a capsule.
+    ROOT_BONE: the way is on the rig's root joint above the pelvis (Unreal's `root`), the pose is as IN_PLACE. A rig
+    whose pelvis is its root has no such joint: then as IN_PLACE.
+    """
+
+    WORLD = "world"
+    IN_PLACE = "in_place"
+    ROOT_BONE = "root_bone"
+
+    @classmethod
+    def parse(cls, name: str) -> RootMotion:
+        """The mode called `name`; `-` and `_` alike. Raises NotFound with the choices."""
+        try:
+            return cls(name.strip().lower().replace("-", "_"))
+        except ValueError:
+            choices = ", ".join(mode.value.replace("_", "-") for mode in cls)
+            raise NotFound(f"unknown root motion {name!r}; choose from {choices}") from None
+
+
+def block_headings(block: PoseBlock) -> Array:
+    """(n,) radians about +Y: the block's own headings, else the smoothed heading of its pelvis."""
+    if block.headings is not None:
+        return np.asarray(block.headings, dtype=np.float64)
+    return heading(np.asarray(block.local_rotations, dtype=np.float64)[:, 0])
+
+
+def yaw_turns(headings: Array) -> Array:
+    """(n, 4) rotations about +Y."""
+    turns = np.zeros((len(headings), 4))
+    np.sin(headings / 2, out=turns[:, 1])
+    np.cos(headings / 2, out=turns[:, 3])
+    return turns
+
+
+class RootWay:
+    """The way of a rig's character in its engine frame.
+
+    Args:
+        skeleton: of the rig. turn: (4,) the yaw that the rig faces at rest.
+    """
+
+    def __init__(self, skeleton: Skeleton, frame: EngineFrame, turn: Array) -> None:
+        self._frame, self._facing = frame, to_matrix(turn)
+        self._way_in_frame = positions_to_frame(self._facing.T, frame)  # linear in the place
+        rotation, position = skeleton.rest_rotations[0], skeleton.rest_translations[0]
+        self._rest = rotation
+        self._rest_position = position
+
+    def in_frame(self, way: Array, yaws: Array) -> tuple[Array, Array]:
+        """Positions (n, 3) and rotations (n, 4) of the way, (n, 3) metres and (n, 4), as the frame has them."""
+        return way @ self._way_in_frame, rotations_to_frame(yaws, self._frame)
+
+    def root_joint(self, way: Array, yaws: Array) -> tuple[Array, Array]:
+        """Local rotations (n, 4) and translations (n, 3) of a root joint that carries the way."""
+        world = way @ self._facing.T + rotate(yaws, np.broadcast_to(self._rest_position, way.shape))
+        rotation = multiply(yaws, np.broadcast_to(self._rest, yaws.shape))
+        joints, turn = self._frame.joints, self._frame.root_turn
+        turned = multiply(np.broadcast_to(turn, yaws.shape), rotation @ quaternion_basis(joints).T)
+        return turned, rotate(np.broadcast_to(turn, yaws.shape), positions_to_frame(world, joints))

@@ -1,0 +1,90 @@
+"""Two-bone inverse kinematics on whole batches: a limb's end moves to a target, its bend stays in its own plane.
+
+The bend angle at the middle joint follows from the law of cosines; then the whole limb swings by the shortest turn. A
+limb that was bent forwards stays bent forwards, and one that was straight bends about its hinge.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from animoe.retarget.quadratic import fast_multiply
+from animoe.rig.rotations import Array
+
+STRAIGHT = 0.998
+"""Share of its length beyond which a limb is not stretched unless its source already was."""
+_BENT = 0.02  # sine of the bend below which the plane of a limb is taken from its hinge
+
+
+def bend_to(
+    upper: Array, lower: Array, bones: Array, hinges: Array, source: Array, target: Array
+) -> tuple[Array, Array, Array]:
+    """New model rotations of upper and lower bone.
+
+    Args:
+        upper, lower: (..., 4) model rotations of the first and second joint of the limb (hip and knee).
+        bones: (..., 2, 3) both bones in the model pose now.
+        hinges: (..., 3) unit axes, in the model pose, about which the middle joint bends further.
+        source: (..., 3) from the limb's start to its end now. target: (..., 3) to where it shall be.
+
+    Returns:
+        upper and lower rotations (..., 4), and (...,) how far the end stays from the target, in the bones' unit.
+    """
+    first, second = bones[..., 0, :], bones[..., 1, :]
+    a, b = _length(first), _length(second)
+    now, wanted = _length(source), _length(target)
+    reach = np.maximum(now, STRAIGHT * (a + b))
+    reached = np.clip(wanted, np.abs(a - b) + 1e-6, reach)
+    normal = _cross(first, second)
+    sine = _length(normal) / np.maximum(a * b, 1e-12)
+    axis = np.where((sine > _BENT)[..., None], normal / np.maximum(_length(normal), 1e-12)[..., None], hinges)
+    cosine = (reached**2 - a**2 - b**2) / (2 * a * b)
+    bend = np.arccos(np.clip(cosine, -1.0, 1.0)) - np.arctan2(sine, _dot(first, second) / (a * b))
+    turn = _about(axis, bend)
+    end = first + _turned(turn, second)
+    swing = _between(end, target)
+    return fast_multiply(swing, upper), fast_multiply(swing, fast_multiply(turn, lower)), np.abs(wanted - reached)
+
+
+def conjugate(q: Array) -> Array:
+    """Inverse of unit quaternions (..., 4)."""
+    result: Array = q * np.array([-1.0, -1.0, -1.0, 1.0])
+    return result
+
+
+def _about(axis: Array, angle: Array) -> Array:
+    half = angle[..., None] / 2
+    return np.concatenate([axis * np.sin(half), np.cos(half)], axis=-1)
+
+
+def _between(a: Array, b: Array) -> Array:
+    """Shortest turns from a to b (..., 3) of any length; both are far from opposite here."""
+    scale = np.sqrt(_dot(a, a) * _dot(b, b))
+    q = np.concatenate([_cross(a, b), (scale + _dot(a, b))[..., None]], axis=-1)
+    result: Array = q / np.maximum(np.sqrt(_dot(q, q)), 1e-12)[..., None]
+    return result
+
+
+def _turned(q: Array, v: Array) -> Array:
+    xyz = q[..., :3]
+    t = 2 * _cross(xyz, v)
+    result: Array = v + q[..., 3:] * t + _cross(xyz, t)
+    return result
+
+
+def _cross(a: Array, b: Array) -> Array:
+    """np.cross without its checks, which cost more than the products."""
+    ax, ay, az = a[..., 0], a[..., 1], a[..., 2]
+    bx, by, bz = b[..., 0], b[..., 1], b[..., 2]
+    result: Array = np.stack([ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx], axis=-1)
+    return result
+
+
+def _dot(a: Array, b: Array) -> Array:
+    result: Array = np.einsum("...i,...i->...", a, b)
+    return result
+
+
+def _length(v: Array) -> Array:
+    result: Array = np.sqrt(np.einsum("...i,...i->...", v, v))
+    return result
