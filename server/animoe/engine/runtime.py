@@ -217,8 +217,8 @@ class Runtime:
             shift=np.zeros((PROMPT_SLOTS, self._own_basis.shape[1]), dtype=np.float32),
             basis=self._own_basis.astype(np.float32),
             emotion=np.zeros(len(EMOTIONS), dtype=np.float32),
-            expert_ids=np.zeros(self.manifest.top_k, dtype=np.int64),
-            expert_weights=np.zeros(self.manifest.top_k, dtype=np.float32),
+            expert_ids=np.zeros(1, dtype=np.int64),
+            expert_weights=np.zeros(1, dtype=np.float32),
             gate=np.ones(1, dtype=np.float32),
         )
         return PlannedPrompt(text, prompt.sentence, plain, scenarios)

@@ -85,13 +85,15 @@ class Gate(nn.Module):
 
     def forward(self, pooled: Tensor) -> Tensor:
         """(B, 1 + N) logits."""
-        return self.query(pooled) @ self.all_keys().T
+        logits: Tensor = self.query(pooled) @ self.all_keys().T
+        return logits
 
 
 def first_key(index: int) -> Tensor:
     """Row `index` of the orthonormal matrix that all bundles share."""
     random = torch.randn(MAX_EXPERTS, MAX_EXPERTS, generator=torch.Generator().manual_seed(_KEY_SEED))
-    return torch.linalg.qr(random)[0][index].clone()
+    row: Tensor = torch.linalg.qr(random)[0][index]
+    return row.clone()
 
 
 def top_k_weights(logits: Tensor, k: int, *, blocked: Tensor | None = None, forced: int | None = None) -> Tensor:
