@@ -220,7 +220,8 @@ def _open_emotions(lm: MotionLM, fresh: Sequence[int]) -> tuple[list[nn.Paramete
     """Lets the vectors of emotions that nobody has shown before be learnt; those of known ones stay bit-identical."""
     if not fresh:
         return [], None
-    weight: nn.Parameter = lm.emotion.weight
+    weight = lm.emotion.weight
+    assert isinstance(weight, nn.Parameter)
     allowed = torch.zeros(weight.shape[1], device=weight.device)
     allowed[list(fresh)] = 1.0
     weight.requires_grad_(True)
