@@ -137,3 +137,79 @@ def test_meaningless_names_have_no_roles() -> None:
     skeleton = canonical_skeleton()
     nameless = Skeleton.build([f"bone_{i}" for i in range(22)], skeleton.parents, skeleton.rest_translations)
     assert find_roles(nameless) == {}
+
+
+def cmu_like(block: PoseBlock) -> Clip:
+    """The canonical motion on a skeleton that rests as CMU's: legs 20 degrees out with the feet square to the shins,
+    arms turned by 30 degrees about themselves."""
+    clip = as_clip(block)
+    turns = {}
+    for side, sign in (("left", 1.0), ("right", -1.0)):
+        out = from_axis_angle([0, 0, 1], sign * np.radians(20.0))
+        turns |= {f"{side}_{joint}": out for joint in ("hip", "knee", "ankle", "foot")}
+        turns |= {f"{side}_{joint}": from_axis_angle([1, 0, 0], np.radians(-30)) for joint in ("shoulder", "elbow")}
+    rest = np.stack([turns.get(name, np.array([0.0, 0, 0, 1])) for name in CANONICAL_JOINTS])
+    parents = clip.skeleton.parents
+    model_rest = np.stack([multiply(rest[i], np.array([0.0, 0, 0, 1])) for i in range(22)])
+    # Axes of every joint stay those of the world at rest, as in a BVH file: the bones lean instead.
+    arms = [CANONICAL_JOINTS.index(f"{s}_{j}") for s in ("left", "right") for j in ("shoulder", "elbow")]
+    leaning = model_rest.copy()
+    leaning[arms] = [0.0, 0, 0, 1]
+    offsets = clip.skeleton.rest_translations.copy()
+    for joint, parent in enumerate(parents):
+        if parent >= 0:
+            offsets[joint] = rotate(leaning[parent], offsets[joint])
+    world = clip.world()[0]
+    own = multiply(world, inverse(model_rest)[None])
+    local = own.copy()
+    local[:, 1:] = multiply(inverse(own[:, parents[1:]]), own[:, 1:])
+    return Clip.from_root(Skeleton.build(CANONICAL_JOINTS, parents, offsets), 30.0, local, block.root_positions)
+
+
+def test_a_rest_pose_as_cmus_gives_flat_soles_and_elbows_that_hinge_as_ours(walk: PoseBlock) -> None:
+    back = canonicalise(cmu_like(walk))
+    errors = np.degrees(angle(multiply(inverse(walk.local_rotations), back.local_rotations)))
+    assert errors.max() < 1e-4
+
+
+def test_standing_feet_slide_no_more_than_the_rigs_own(walk: PoseBlock) -> None:
+    """Short shins below long thighs: on the rig's path our feet would slide."""
+    clip = as_clip(walk)
+    offsets = clip.skeleton.rest_translations.copy()
+    for side in ("left", "right"):
+        offsets[CANONICAL_JOINTS.index(f"{side}_knee")] *= 1.4
+        offsets[CANONICAL_JOINTS.index(f"{side}_ankle")] *= 0.6
+    rig = Skeleton.build(CANONICAL_JOINTS, clip.skeleton.parents, offsets)
+    own = Clip.from_root(rig, 30.0, planted_rotations(walk), still_root(rig, planted_rotations(walk)))
+    feet = canonicalise(own).world()[1][:, CANONICAL_JOINTS.index("left_foot")]
+    assert np.linalg.norm(np.diff(feet[:, [0, 2]], axis=0), axis=-1).max() * 30 < 0.02
+
+
+def planted_rotations(block: PoseBlock) -> np.ndarray:
+    """The left leg swings back over a foot that stays flat; the right knee is up."""
+    rotations = np.tile([0.0, 0.0, 0.0, 1.0], (30, 22, 1))
+    swing = np.linspace(-0.35, 0.35, 30)
+    bend = np.linspace(0.1, 0.5, 30)
+    left = (("left_hip", swing), ("left_knee", bend), ("left_ankle", -swing - bend))
+    for joint, radians in (*left, ("right_hip", np.full(30, -1.2)), ("right_knee", np.full(30, 1.5))):
+        rotations[:, CANONICAL_JOINTS.index(joint)] = from_axis_angle([1.0, 0.0, 0.0], radians)
+    return rotations
+
+
+def still_root(rig: Skeleton, rotations: np.ndarray) -> np.ndarray:
+    """(30, 3) the path of the pelvis on which the left foot of the rig stays in one place."""
+    clip = Clip.from_root(rig, 30.0, rotations, np.zeros((30, 3)))
+    feet: np.ndarray = clip.world()[1][:, CANONICAL_JOINTS.index("left_foot")]
+    return [0.0, 0.02, 0.0] - feet
+
+
+def test_nothing_is_below_the_floor_and_lying_people_lie_on_it(t_pose: PoseBlock) -> None:
+    rotations = np.tile(t_pose.local_rotations[:1], (40, 1, 1))
+    root = np.tile(t_pose.root_positions[:1], (40, 1))
+    root[20] -= [0.0, 0.03, 0.0]  # sinks in for a moment
+    dipped = canonicalise(Clip.from_root(canonical_skeleton(), 30.0, rotations, root)).root_positions[:, 1]
+    assert dipped[20] == pytest.approx(0.97, abs=1e-9)
+    assert np.abs(np.diff(dipped)).max() < 0.031
+    rotations[:, 0] = from_axis_angle([1.0, 0.0, 0.0], -np.pi / 2)  # on the back
+    lying = canonicalise(Clip.from_root(canonical_skeleton(), 30.0, rotations, root + [0.0, 5.0, 0.0]))
+    assert 0.05 < lying.world()[1][0, :, 1].min() < 0.15

@@ -106,7 +106,8 @@ def test_what_is_left_out_takes_the_documented_default() -> None:
 
 def test_frames_are_little_endian_floats_in_the_documented_order() -> None:
     rng = np.random.default_rng(0)
-    block = RigBlock(8, rng.normal(size=(3, 5, 4)), rng.normal(size=(3, 2, 3)), rng.uniform(size=(3, 4)))
+    root = rng.normal(size=(3, 3)), rng.normal(size=(3, 4))
+    block = RigBlock(8, rng.normal(size=(3, 5, 4)), rng.normal(size=(3, 2, 3)), rng.uniform(size=(3, 4)), *root)
     message = frames_to_proto(block)
     assert (message.first_frame, message.frame_count) == (8, 3)
     floats = np.frombuffer(message.local_rotations, "<f4")
@@ -115,6 +116,8 @@ def test_frames_are_little_endian_floats_in_the_documented_order() -> None:
         block.local_translations[2, 1, 0]
     )
     assert len(message.contacts) == 3 * 4 * 4
+    assert np.frombuffer(message.root_positions, "<f4")[1 * 3 + 2] == np.float32(block.root_positions[1, 2])
+    assert np.frombuffer(message.root_rotations, "<f4")[2 * 4 + 3] == np.float32(block.root_rotations[2, 3])
 
 
 def own_skeleton(name: str, frame: EngineFrame) -> skeleton_pb2.Skeleton:

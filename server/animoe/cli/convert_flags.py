@@ -50,7 +50,7 @@ def _motion(group: argparse._ArgumentGroup) -> None:
         type=float,
         default=0.0,
         metavar="X",
-        help="0 keeps every joint's turn (default), 1 puts hands and feet where the source has them",
+        help="0 keeps the turns of the arms (default), 1 brings hands where they are on the source's body",
     )
     group.add_argument("--mirror", action="store_true", help="exchange left and right")
 

@@ -24,6 +24,9 @@ def run(arguments: argparse.Namespace) -> None:
         arguments.intensity,
         arguments.rig,
         arguments.seed,
+        arguments.root_motion,
+        arguments.foot_lock,
+        arguments.reach,
     )
     take = _from_server(arguments.server, order) if arguments.server else take_in_process(order, arguments.bundle)
     write_clip(out, take.clip)

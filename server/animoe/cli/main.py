@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -16,6 +17,8 @@ INTERRUPTED = 130
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs `animoe` with arguments (None = the process's own) and returns the exit code."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a file may be called what the terminal cannot show
+        sys.stdout.reconfigure(errors="backslashreplace")
     arguments = build_parser().parse_args(argv)
     try:
         # Imported here so that --help and a wrong flag answer at once.

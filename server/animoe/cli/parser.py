@@ -144,6 +144,20 @@ def _prompt(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--intensity", type=float, default=1.0, help="of the emotion, 0 to 2; default 1, as acted")
     parser.add_argument("--rig", default=_RIG, metavar="NAME", help="see 'animoe rigs'; default %(default)s")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="same seed, same motion; default 0")
+    parser.add_argument(
+        "--root-motion",
+        choices=("world", "in-place", "root-bone"),
+        default="world",
+        help="where the way over the floor goes: into the pelvis (world, default), nowhere, or into the root bone",
+    )
+    parser.add_argument("--no-foot-lock", dest="foot_lock", action="store_false", help="let standing feet slide")
+    parser.add_argument(
+        "--reach",
+        type=float,
+        default=0.0,
+        metavar="X",
+        help="0 keeps the turns of the arms (default), 1 brings hands where they are on the source's body",
+    )
 
 
 def _bundle(parser: argparse.ArgumentParser) -> None:

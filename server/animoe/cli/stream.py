@@ -21,7 +21,8 @@ class Arrival:
 
     Attributes:
         frame: index of its first frame.
-        root_m: world position of the joint that carries the motion, at its last frame, metres.
+        root_m: world position of the joint that carries the motion, at its last frame, metres; of a character that
+            stays in place, the pelvis over the place where it would be.
         speed_mps: over the floor, since the block before.
         early_ms: how long before it was due on screen; negative is late. Playing starts with the first block.
     """
@@ -63,6 +64,8 @@ class Watcher:
         motion = Motion.join(self._header, [block])
         _, positions = local_to_model(motion.local_rotations, motion.all_translations, self._parents)
         x, y, z = positions[-1, self._header.translated_joints[0]]
+        if self._header.root_motion == "in_place":
+            x, _, z = motion.root_positions[-1]
         return round(float(x), 4), round(float(y), 4), round(float(z), 4)
 
 
@@ -76,6 +79,9 @@ def run(arguments: argparse.Namespace) -> None:
             intensity=arguments.intensity,
             rig=arguments.rig,
             frame=FILE_FRAME,
+            root_motion=arguments.root_motion,
+            foot_lock=arguments.foot_lock,
+            reach=arguments.reach,
             seed=arguments.seed,
         )
         with live:

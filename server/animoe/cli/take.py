@@ -22,7 +22,7 @@ Block = TypeVar("Block")
 
 @dataclass(frozen=True)
 class Order:
-    """What to make; `emotion` None leaves it to the text."""
+    """What to make; `emotion` None leaves it to the text. The last three: see `retarget.solver.RetargetOptions`."""
 
     text: str
     seconds: float
@@ -30,6 +30,9 @@ class Order:
     intensity: float
     rig: str
     seed: int
+    root_motion: str = "world"
+    foot_lock: bool = True
+    reach: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,6 +104,9 @@ def take_from_server(client: Client, order: Order) -> Take:
         intensity=order.intensity,
         rig=order.rig,
         frame=FILE_FRAME,
+        root_motion=order.root_motion,
+        foot_lock=order.foot_lock,
+        reach=order.reach,
         seed=order.seed,
     )
     header = stream.header
@@ -114,18 +120,26 @@ def take_in_process(order: Order, bundle: Path | None) -> Take:
     from animoe.engine.requests import ClipRequest, Sampling
     from animoe.motion.emotion import EmotionCurve
     from animoe.motion.pose_block import PoseBlock
+    from animoe.retarget.frames import EngineFrame
     from animoe.retarget.profiles import rig_profile
-    from animoe.retarget.solver import Retargeter
+    from animoe.retarget.root_motion import RootMotion, check_root_motion
+    from animoe.retarget.solver import Retargeter, RetargetOptions
 
     emotion = None if order.emotion is None else EmotionCurve.constant(order.emotion, order.intensity)
     request = ClipRequest(order.text, order.seconds, emotion, Sampling(seed=order.seed))
-    retargeter = Retargeter(rig_profile(order.rig))
+    rig, options = (
+        rig_profile(order.rig),
+        RetargetOptions(RootMotion.parse(order.root_motion), order.foot_lock, order.reach),
+    )
+    check_root_motion(options.root_motion, rig)
+    retargeter = Retargeter(rig, EngineFrame(FILE_FRAME), options)
 
     from animoe.engine import Engine
 
     engine = Engine.load(bundle)
     watch: Stopwatch[PoseBlock] = Stopwatch()
-    blocks = [retargeter.apply(block) for block in watch.watch(engine.generate(request))]
+    state = retargeter.start()
+    blocks = [retargeter.apply(block, state) for block in watch.watch(engine.generate(request))]
     clip = retargeter.to_clip(blocks, order.text)
     return Take(clip, engine.info.bundle_name, engine.info.bundle_digest, watch.first_s, watch.last_s)
 

@@ -6,10 +6,11 @@ with Client("127.0.0.1:50151") as client:
     motion = client.generate("a person walks forward", emotion="sad", seconds=4, rig="ue5_manny").read_all()
 """
 
-from animoe.client.client import Capabilities, Client, CustomRig, RigInfo
+from animoe.client.client import Capabilities, Client, RigInfo
 from animoe.client.emotion import Emotion
 from animoe.client.errors import ClientError
 from animoe.client.messages import ControlApplied, ControlRejected, FrameBlock, Motion, MotionHeader
+from animoe.client.rig import CustomRig
 from animoe.client.streams import ClipStream, LiveStream
 
 __all__ = [

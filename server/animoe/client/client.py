@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
 import grpc
-import numpy as np
 
 from animoe.client.emotion import Emotion, emotion_curve
-from animoe.client.errors import ClientError, plain_errors
-from animoe.client.messages import Array, frame_name, frame_value
+from animoe.client.errors import ClientError, plain_errors, refused
+from animoe.client.messages import frame_name
+from animoe.client.rig import CustomRig, rig_selection
 from animoe.client.streams import ClipStream, LiveStream, Requests
 from animoe.v1 import animation_service_pb2 as pb
-from animoe.v1 import animation_service_pb2_grpc, skeleton_pb2
+from animoe.v1 import animation_service_pb2_grpc
 
 DEFAULT_TARGET = "127.0.0.1:50151"
 _UNARY_DEADLINE_S = 10.0
@@ -27,33 +26,15 @@ _OPTIONS = (
 )
 
 
-@dataclass(frozen=True, eq=False)
-class CustomRig:
-    """A caller's own skeleton, in the axes and unit of the engine frame named with it.
-
-    Attributes:
-        joint_names: J unique names, parents before children.
-        parents: J indices, -1 for joint 0 only.
-        rest_translations: (J, 3) relative to the parent.
-        rest_rotations: (J, 4) xyzw relative to the parent.
-        roles: body part -> joint name, where names do not tell.
-    """
-
-    joint_names: Sequence[str]
-    parents: Sequence[int] | Array
-    rest_translations: Sequence[Sequence[float]] | Array
-    rest_rotations: Sequence[Sequence[float]] | Array
-    roles: Mapping[str, str] = field(default_factory=dict)
-
-
 @dataclass(frozen=True)
 class RigInfo:
-    """A rig that the server knows by name."""
+    """A rig that the server knows by name; `root_motion="root_bone"` needs one with a root bone."""
 
     name: str
     title: str
     joint_count: int
     frame: str
+    has_root_bone: bool
 
 
 @dataclass(frozen=True)
@@ -109,7 +90,9 @@ class Client:
             bundle_name=answer.bundle_name,
             bundle_digest=answer.bundle_digest,
             emotions=tuple(answer.emotions),
-            rigs=tuple(RigInfo(r.name, r.title, r.joint_count, frame_name(r.frame)) for r in answer.rigs),
+            rigs=tuple(
+                RigInfo(r.name, r.title, r.joint_count, frame_name(r.frame), r.has_root_bone) for r in answer.rigs
+            ),
             frame_rate_hz=answer.frame_rate_hz,
             frames_per_block=answer.frames_per_block,
             max_prompt_chars=answer.max_prompt_chars,
@@ -139,6 +122,9 @@ class Client:
         intensity: float = 1.0,
         rig: str | CustomRig = "ue5_manny",
         frame: str | None = None,
+        root_motion: str = "world",
+        foot_lock: bool = True,
+        reach: float = 0.0,
         seed: int = 0,
     ) -> ClipStream:
         """One clip; its frames arrive as they are decoded.
@@ -150,12 +136,17 @@ class Client:
             intensity: 0 to 2, multiplies the emotion; 1 is as acted.
             rig: profile name (see `capabilities`) or the caller's own skeleton.
             frame: engine frame of the answer; None is the profile's own.
+            root_motion: where the way through the world goes: "world" = into the pelvis; "in_place" = out of the pose,
+                see FrameBlock.root_positions; "root_bone" = onto the rig's root joint above its pelvis.
+            foot_lock: hold standing feet in place.
+            reach: 0 = arms copy the turns of the source; 1 = hands come to the place they have on the source's body,
+                scaled to the rig; between, a blend.
             seed: same seed, request and bundle give the same motion.
         """
         request = pb.GenerateClipRequest(
             text=text,
             seconds=seconds,
-            rig=_rig_selection(rig, frame),
+            rig=rig_selection(rig, frame, root_motion, foot_lock, reach),
             emotion=emotion_curve(emotion, intensity),
             seed=_checked_seed(seed),
         )
@@ -169,12 +160,15 @@ class Client:
         intensity: float = 1.0,
         rig: str | CustomRig = "ue5_manny",
         frame: str | None = None,
+        root_motion: str = "world",
+        foot_lock: bool = True,
+        reach: float = 0.0,
         seed: int = 0,
     ) -> LiveStream:
         """A live session that plays until it is stopped; arguments as for `generate`."""
         start = pb.AnimateStart(
             text=text,
-            rig=_rig_selection(rig, frame),
+            rig=rig_selection(rig, frame, root_motion, foot_lock, reach),
             emotion=emotion_curve(emotion, intensity),
             seed=_checked_seed(seed),
         )
@@ -182,29 +176,8 @@ class Client:
         return LiveStream(self._stub.Animate(iter(requests)), requests, self._target)
 
 
-def _rig_selection(rig: str | CustomRig, frame: str | None) -> skeleton_pb2.RigSelection:
-    try:
-        value = frame_value(frame)
-    except ValueError as error:
-        raise _refused(str(error)) from None
-    if isinstance(rig, str):
-        return skeleton_pb2.RigSelection(profile=rig, frame=value)
-    skeleton = skeleton_pb2.Skeleton(
-        joint_names=rig.joint_names,
-        parents=[int(parent) for parent in rig.parents],
-        rest_translations=np.asarray(rig.rest_translations, dtype=np.float64).ravel().tolist(),
-        rest_rotations=np.asarray(rig.rest_rotations, dtype=np.float64).ravel().tolist(),
-        joint_roles=[skeleton_pb2.JointRole(role=role, joint_name=joint) for role, joint in rig.roles.items()],
-    )
-    return skeleton_pb2.RigSelection(skeleton=skeleton, frame=value)
-
-
 def _checked_seed(seed: int) -> int:
     """protobuf would raise its own ValueError for what does not fit into 64 bits."""
     if not 0 <= seed < 2**63:
-        raise _refused(f"seed must be between 0 and 2^63 - 1, got {seed}")
+        raise refused(f"seed must be between 0 and 2^63 - 1, got {seed}")
     return seed
-
-
-def _refused(message: str) -> ClientError:
-    return ClientError("INVALID_ARGUMENT", "INVALID_REQUEST", message)

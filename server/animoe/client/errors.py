@@ -38,6 +38,11 @@ def plain_errors(target: str) -> Iterator[None]:
         raise _translated(error, target) from error
 
 
+def refused(message: str) -> ClientError:
+    """For what is known to be wrong before anything is sent."""
+    return ClientError("INVALID_ARGUMENT", "INVALID_REQUEST", message)
+
+
 def _translated(error: grpc.RpcError, target: str) -> ClientError:
     code: grpc.StatusCode = error.code()
     metadata: Any = error.trailing_metadata() or ()

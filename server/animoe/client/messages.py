@@ -16,6 +16,7 @@ from animoe.v1 import animation_service_pb2, clip_pb2, skeleton_pb2
 
 Array = npt.NDArray[Any]
 _FRAME_PREFIX = "ENGINE_FRAME_"
+_ROOT_PREFIX = "ROOT_MOTION_"
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +38,7 @@ class MotionHeader:
         translated_joints: K joints whose translation is streamed; the others keep their rest translation.
         contact_joints: joints of the contacts, -1 where missing: left ankle, left toes, right ankle, right toes.
         frames_per_block: frames in a full block.
+        root_motion: "world", "in_place" or "root_bone". foot_lock: standing feet are held. reach: of the hands, 0 to 1.
     """
 
     rig_name: str
@@ -53,6 +55,9 @@ class MotionHeader:
     translated_joints: tuple[int, ...]
     contact_joints: tuple[int, ...]
     frames_per_block: int
+    root_motion: str
+    foot_lock: bool
+    reach: float
 
     @property
     def joint_count(self) -> int:
@@ -68,12 +73,17 @@ class FrameBlock:
         local_rotations: (N, J, 4) float32.
         local_translations: (N, K, 3) float32, of `MotionHeader.translated_joints`.
         contacts: (N, 4) float32 probability in [0, 1] that each of `contact_joints` stands on the floor.
+        root_positions: (N, 3) float32, the character's place on the floor in the world.
+        root_rotations: (N, 4) float32, its heading. With root motion "world" both are in the pose already, with
+            "root_bone" in its root joint; with "in_place" move the character there.
     """
 
     first_frame: int
     local_rotations: Array
     local_translations: Array
     contacts: Array
+    root_positions: Array
+    root_rotations: Array
 
     @property
     def frame_count(self) -> int:
@@ -88,6 +98,8 @@ class Motion:
     local_rotations: Array
     local_translations: Array
     contacts: Array
+    root_positions: Array
+    root_rotations: Array
 
     @classmethod
     def join(cls, header: MotionHeader, blocks: Sequence[FrameBlock]) -> Motion:
@@ -96,6 +108,8 @@ class Motion:
             np.concatenate([block.local_rotations for block in blocks]),
             np.concatenate([block.local_translations for block in blocks]),
             np.concatenate([block.contacts for block in blocks]),
+            np.concatenate([block.root_positions for block in blocks]),
+            np.concatenate([block.root_rotations for block in blocks]),
         )
 
     @property
@@ -144,6 +158,9 @@ def read_header(header: clip_pb2.MotionHeader) -> MotionHeader:
         translated_joints=tuple(header.translated_joints),
         contact_joints=tuple(header.contact_joints),
         frames_per_block=header.frames_per_block,
+        root_motion=skeleton_pb2.RootMotion.Name(header.options.root_motion).removeprefix(_ROOT_PREFIX).lower(),
+        foot_lock=header.options.foot_lock == skeleton_pb2.FOOT_LOCK_ON,
+        reach=header.options.reach,
     )
 
 
@@ -154,6 +171,8 @@ def read_frames(frames: clip_pb2.FrameBlock, header: MotionHeader) -> FrameBlock
         np.frombuffer(frames.local_rotations, dtype="<f4").reshape(count, header.joint_count, 4),
         np.frombuffer(frames.local_translations, dtype="<f4").reshape(count, len(header.translated_joints), 3),
         np.frombuffer(frames.contacts, dtype="<f4").reshape(count, len(header.contact_joints)),
+        np.frombuffer(frames.root_positions, dtype="<f4").reshape(count, 3),
+        np.frombuffer(frames.root_rotations, dtype="<f4").reshape(count, 4),
     )
 
 
@@ -188,3 +207,16 @@ def frame_value(name: str | None) -> skeleton_pb2.EngineFrame:
     if name.lower() not in known:
         raise ValueError(f"unknown engine frame {name!r}; choose from {', '.join(known)}")
     return known[name.lower()]
+
+
+def root_motion_value(name: str) -> skeleton_pb2.RootMotion:
+    """ "in_place" or "in-place" -> ROOT_MOTION_IN_PLACE. Raises ValueError with the choices."""
+    known = {
+        key.removeprefix(_ROOT_PREFIX).lower(): cast(skeleton_pb2.RootMotion, value)
+        for key, value in skeleton_pb2.RootMotion.items()
+        if value
+    }
+    wanted = name.lower().replace("-", "_")
+    if wanted not in known:
+        raise ValueError(f"unknown root motion {name!r}; choose from {', '.join(known)}")
+    return known[wanted]

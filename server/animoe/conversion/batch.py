@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import signal
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -12,12 +11,14 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 from animoe.conversion.convert_file import Converter
+from animoe.conversion.interrupts import Stops, deaf_children, leave_stops_to_the_parent, noted_stops
 from animoe.conversion.naming import Job
 from animoe.conversion.options import ConvertOptions
 from animoe.conversion.results import FileResult
 
 WORTH_A_POOL = 8
 """Starting processes takes as long as a few files."""
+_LOOK_EVERY_S = 0.2
 
 _converter: Converter | None = None
 
@@ -44,7 +45,8 @@ def convert_all(
 
     Raises:
         AniMoEError: the target rig or a mapping file cannot be used.
-        KeyboardInterrupt: passed on after the files at work are done; none is left half written.
+        KeyboardInterrupt: passed on after the files at work are done, at once when asked for twice; no file is left
+            half written.
     """
     here = Converter(options, untouchable)
     here.prepare()
@@ -59,38 +61,48 @@ def convert_all(
         for job in jobs:
             keep(here.convert(job))
         return [found[job] for job in jobs]
-    waiting, suspects = deque(jobs), list[Job]()
-    while waiting:
-        suspects += _until_a_death(waiting, options, untouchable, processes, keep)
-    for job in suspects:  # each alone, so that the one that ends its process is known
-        if _until_a_death(deque([job]), options, untouchable, 1, keep):
-            keep(FileResult(job, problems=(f"{job.source}: it ended the process that converted it; leave it out",)))
+    with noted_stops() as stops:
+        waiting, suspects = deque(jobs), list[Job]()
+        while waiting and not stops.asked:
+            suspects += _until_a_death(waiting, _pool(options, untouchable, processes), stops, keep, 2 * processes)
+        for job in suspects:  # each alone, so that the one that ends its process is known
+            alone = _pool(options, untouchable, 1)
+            if not stops.asked and _until_a_death(deque([job]), alone, stops, keep):
+                problem = f"{job.source}: it ended the process that converted it; leave it out"
+                keep(FileResult(job, problems=(problem,)))
     return [found[job] for job in jobs]
 
 
 def _until_a_death(
     waiting: deque[Job],
-    options: ConvertOptions,
-    untouchable: Collection[Path],
-    processes: int,
+    pool: ProcessPoolExecutor,
+    stops: Stops,
     keep: Callable[[FileResult], None],
+    at_once: int = 1,
 ) -> list[Job]:
-    """Takes jobs from `waiting` until it is empty; when a process dies, returns the jobs that were at work."""
+    """Takes jobs from `waiting` until it is empty or a stop is asked for; the pool is over then.
+
+    Returns:
+        The jobs that were at work when a process died.
+    """
     running: dict[Future[FileResult], Job] = {}
-    with _pool(options, untouchable, processes) as pool:
+    with pool:
         try:
-            while waiting or running:
-                while waiting and len(running) < 2 * processes:
-                    future = pool.submit(_convert, waiting[0])  # may raise: then the job is still waiting
+            while (waiting or running) and not stops.asked:
+                while waiting and len(running) < at_once:
+                    with deaf_children():
+                        future = pool.submit(_convert, waiting[0])  # may raise: then the job is still waiting
                     running[future] = waiting.popleft()
-                for done in wait(list(running), return_when=FIRST_COMPLETED).done:
+                for done in wait(list(running), _LOOK_EVERY_S, FIRST_COMPLETED).done:
                     keep(done.result())
                     del running[done]
         except BrokenProcessPool:
             return list(running.values())
-        except BaseException:
+        finally:
             pool.shutdown(wait=True, cancel_futures=True)
-            raise
+    for late in running:  # a stop was asked for: what was at work is done now, the rest was not begun
+        if not late.cancelled() and late.exception() is None:
+            keep(late.result())
     return []
 
 
@@ -103,7 +115,7 @@ def _pool(options: ConvertOptions, untouchable: Collection[Path], processes: int
 
 def _begin(options: ConvertOptions, untouchable: Collection[Path]) -> None:
     global _converter
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the first process, which lets this one finish its file
+    leave_stops_to_the_parent()
     _converter = Converter(options, untouchable)
 
 

@@ -26,7 +26,7 @@ class ConvertOptions:
         clip: only clips of this name; * and ? stand for anything.
         root_motion: one of ROOT_MOTIONS.
         foot_lock: hold feet still while they stand.
-        reach: 0 keeps the turn of every joint, 1 puts wrists and ankles where the source's are, in limb lengths.
+        reach: 0 keeps the turns of the arms, 1 brings hands where they are on the source's body.
         mirror: exchange left and right.
         rotation_order: of BVH channels.
         one_file: all clips of a file into one .glb.

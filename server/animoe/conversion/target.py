@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from animoe.conversion.options import ConvertOptions
@@ -13,7 +14,8 @@ from animoe.motion.pose_block import PoseBlock
 from animoe.retarget.mapping import load_mapping
 from animoe.retarget.profiles import rig_profile
 from animoe.retarget.rig import Rig, rig_from_skeleton
-from animoe.retarget.solver import Retargeter
+from animoe.retarget.root_motion import RootMotion
+from animoe.retarget.solver import Retargeter, RetargetOptions
 
 _MAPPINGS = (".json", ".toml")
 
@@ -29,7 +31,13 @@ class Target:
     def __init__(self, options: ConvertOptions) -> None:
         self.rig = _rig(options)
         self.template = options.into
-        self._retargeter = self._travelling = Retargeter(self.rig)
+        how = RetargetOptions(RootMotion.parse(options.root_motion), options.foot_lock, options.reach)
+        if how.root_motion is RootMotion.ROOT_BONE and self.rig.roles["pelvis"][0] == 0:
+            raise InvalidRequest(
+                f"--root-motion root-bone needs a joint above the pelvis, which rig {self.rig.name} lacks; use in-place"
+            )
+        self._retargeter = Retargeter(self.rig, options=how)
+        self._travelling = Retargeter(self.rig, options=replace(how, root_motion=RootMotion.WORLD))
 
     def perform(self, source: PoseBlock, name: str) -> Clip:
         """All frames of a clip on the rig, at 30 fps, in our axes."""

@@ -134,12 +134,13 @@ def match_pose(joints: Mapping[str, int], positions: Array, body: Array) -> Arra
             known = np.linalg.norm(bone) > _MIN_BONE
             match[a] = multiply(between(rest_bone, bone), start) if known else start
         match[f"{side}_wrist"] = match[f"{side}_elbow"]
-        match[f"{side}_ankle"] = match[f"{side}_foot"] = _foot(joints, positions, body, side)
+        match[f"{side}_ankle"] = match[f"{side}_foot"] = foot_turn(joints, positions, body, side)
     return np.stack([match[role] for role in CANONICAL_JOINTS])
 
 
-def _foot(joints: Mapping[str, int], positions: Array, body: Array, side: str) -> Array:
-    """Body frame turned about its up axis to where the toes point; the body frame if there are none."""
+def foot_turn(joints: Mapping[str, int], positions: Array, body: Array, side: str) -> Array:
+    """(4,) the frame `body`, in which soles are flat, turned about its up axis to where the toes point; `body` itself
+    if there are none."""
     toe = joints.get(f"{side}_foot")
     if toe is None:
         return body

@@ -19,6 +19,7 @@ from animoe.errors import NotFound
 from animoe.retarget.frames import EngineFrame
 from animoe.retarget.rest_pose import build_skeleton
 from animoe.retarget.rig import Rig, rig_from_skeleton
+from animoe.retarget.root_motion import has_root_bone
 
 _FOLDER = "data/rigs"
 
@@ -33,6 +34,7 @@ class RigProfile:
         joint_count: joints that are streamed.
         frame: the engine frame that such rigs usually live in.
         note: what to know when using it.
+        has_root_bone: a joint above the pelvis can carry the root motion.
     """
 
     name: str
@@ -40,6 +42,7 @@ class RigProfile:
     joint_count: int
     frame: EngineFrame
     note: str
+    has_root_bone: bool
 
 
 @cache
@@ -48,8 +51,9 @@ def rig_profiles() -> tuple[RigProfile, ...]:
     found = []
     for name in _names():
         data = _read(name)
-        joints = rig_profile(name).skeleton.joint_count
-        found.append(RigProfile(name, data["title"], joints, EngineFrame(data["frame"]), data["note"]))
+        rig = rig_profile(name)
+        frame, joints = EngineFrame(data["frame"]), rig.skeleton.joint_count
+        found.append(RigProfile(name, data["title"], joints, frame, data["note"], has_root_bone(rig)))
     return tuple(found)
 
 

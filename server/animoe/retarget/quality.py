@@ -169,9 +169,20 @@ def measure(rig: Rig, clip: Clip, *, source: PoseBlock | None = None, contacts: 
     moved = Clip.from_root(skeleton, FRAME_RATE_HZ, source.local_rotations, source.root_positions)
     theirs = BodyPose.of(_canonical_rig(), moved)
     found = _report(clip.name, pose, standing)
-    error = Measure("end-effector error", "% of limb", *_effector_errors(pose, theirs))
-    measures = {**found.measures, "end_effector": error}
+    measures = {**found.measures, "end_effector": _end_effector(pose, theirs)}
     return replace(found, measures=measures, source=_report(clip.name, theirs, standing))
+
+
+def end_effector(rig: Rig, clip: Clip, source: PoseBlock) -> Measure:
+    """`measure(rig, clip, source=source).measures["end_effector"]` alone, for one source on many rigs.
+
+    Raises:
+        ShapeError, InvalidRequest: as `measure`.
+    """
+    _check(rig, clip, source)
+    skeleton = canonical_skeleton()
+    moved = Clip.from_root(skeleton, FRAME_RATE_HZ, source.local_rotations, source.root_positions)
+    return _end_effector(BodyPose.of(rig, clip), BodyPose.of(_canonical_rig(), moved))
 
 
 def _report(name: str, pose: BodyPose, standing: Array) -> QualityReport:
@@ -224,15 +235,15 @@ def _standing(pose: BodyPose, contacts: Array | None) -> Array:
     return np.asarray(given >= _STANDS)
 
 
-def _effector_errors(pose: BodyPose, source: BodyPose) -> tuple[tuple[str, ...], Array]:
-    """(T, 4) distance of wrists from shoulders and ankles from hips to where the source has them, in limb lengths."""
+def _end_effector(pose: BodyPose, source: BodyPose) -> Measure:
+    """Distance of wrists from shoulders and ankles from hips to where the source has them, in limb lengths."""
     names, errors = [], []
     for start, end in _EFFECTORS:
         for side in ("left", "right"):
             reached, wanted = (p.reach(f"{side}_{start}", f"{side}_{end}") for p in (pose, source))
             names.append(f"{side} {end}")
             errors.append(np.linalg.norm(reached - wanted, axis=-1) * _PERCENT)
-    return tuple(names), np.stack(errors, axis=-1)
+    return Measure("end-effector error", "% of limb", tuple(names), np.stack(errors, axis=-1))
 
 
 def _jerks(pose: BodyPose) -> tuple[tuple[str, ...], Array]:

@@ -8,11 +8,13 @@ deeper than that. Distances of segments: Ericson, Real-Time Collision Detection,
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
 from animoe.retarget.alignment import CANONICAL_INDEX, facing
 from animoe.retarget.quality_pose import BodyPose
+from animoe.retarget.rig import Rig
 from animoe.rig.rotations import Array, multiply, rotate
 
 _SIDES = ("left", "right")
@@ -58,7 +60,7 @@ def limb_depths(pose: BodyPose, *, scale: float) -> tuple[tuple[str, ...], Array
     Returns:
         Names of the pairs and (T, pairs) figures.
     """
-    now, rest = _depths(body_capsules(pose)), _depths(body_capsules(BodyPose.at_rest(pose.rig)))
+    now, rest = _depths(body_capsules(pose)), _rest_depths(pose.rig)
     names = tuple(f"{a} in {b}" for a, b in _PAIRS)
     return names, np.maximum(now - np.maximum(rest, 0.0), 0.0) * scale
 
@@ -102,6 +104,11 @@ def _depths(capsules: Capsules) -> Array:
     )
     depths: Array = capsules.radii[one] + capsules.radii[other] - distances
     return depths
+
+
+@lru_cache(maxsize=32)
+def _rest_depths(rig: Rig) -> Array:
+    return _depths(body_capsules(BodyPose.at_rest(rig)))
 
 
 def _lengths(pose: BodyPose) -> dict[str, float]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 
@@ -43,15 +43,13 @@ class BodyPose:
     @classmethod
     def of(cls, rig: Rig, clip: Clip) -> BodyPose:
         """The clip must be on the rig's skeleton."""
-        joints = {role: found[-1] for role, found in rig.roles.items()}
-        return cls(rig, match_rest(rig.skeleton, rig.roles), clip.frame_rate_hz, *clip.world(), joints)
+        return cls(rig, _match(rig), clip.frame_rate_hz, *clip.world(), _joints(rig))
 
     @classmethod
     def at_rest(cls, rig: Rig) -> BodyPose:
         """One frame: the rest pose."""
-        match = match_rest(rig.skeleton, rig.roles)
-        joints = {role: found[-1] for role, found in rig.roles.items()}
-        return cls(rig, match, 1.0, match.rest_rotations[None], match.rest_positions[None], joints)
+        match = _match(rig)
+        return cls(rig, match, 1.0, match.rest_rotations[None], match.rest_positions[None], _joints(rig))
 
     @property
     def frame_count(self) -> int:
@@ -106,3 +104,12 @@ class BodyPose:
         ankle = role.replace("foot", "ankle")
         rest = canonical_skeleton().rest_translations[CANONICAL_INDEX[role]] * self.size
         return self.at(ankle) + rotate(self.change(ankle), rotate(self.match.match[CANONICAL_INDEX[ankle]], rest))
+
+
+@lru_cache(maxsize=32)
+def _match(rig: Rig) -> RestMatch:
+    return match_rest(rig.skeleton, rig.roles)
+
+
+def _joints(rig: Rig) -> dict[str, int]:
+    return {role: found[-1] for role, found in rig.roles.items()}

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from animoe.retarget.alignment import foot_turn
 from animoe.rig.canonical import CANONICAL_JOINTS
 from animoe.rig.rotations import Array, between, from_axis_angle, from_matrix, inverse, multiply, rotate
 
@@ -112,10 +113,9 @@ def corrected_match(match: Array, joints: Mapping[str, int], positions: Array, b
     leans = {side: _lean(joints, positions, body, side) for side in ("left", "right")}
     for side, lean in leans.items():
         if abs(lean) > _MOST_EVERSION_DEGREES:
-            rolled = multiply(multiply(body, from_axis_angle(Z, np.radians(lean))), inverse(body))
-            for role in ("ankle", "foot"):
-                joint = CANONICAL_JOINTS.index(f"{side}_{role}")
-                match[joint] = multiply(rolled, match[joint])
+            square = multiply(body, from_axis_angle(Z, np.radians(lean)))
+            foot = foot_turn(joints, positions, square, side)
+            match[[CANONICAL_JOINTS.index(f"{side}_{role}") for role in ("ankle", "foot")]] = foot
     if profile in _CMU_PROFILES or all(abs(abs(lean) - _CMU_LEAN_DEGREES) < 1.0 for lean in leans.values()):
         arms = [CANONICAL_JOINTS.index(f"{side}_{role}") for side in leans for role in ("shoulder", "elbow")]
         match[arms] = multiply(match[arms], from_axis_angle(X, np.radians(_CMU_ELBOW_DEGREES)))

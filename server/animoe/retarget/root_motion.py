@@ -6,10 +6,11 @@ from enum import Enum
 
 import numpy as np
 
-from animoe.errors import NotFound
+from animoe.errors import InvalidRequest, NotFound
 from animoe.motion.features import heading
 from animoe.motion.pose_block import PoseBlock
 from animoe.retarget.frames import EngineFrame, positions_to_frame, quaternion_basis, rotations_to_frame
+from animoe.retarget.rig import Rig
 from animoe.rig.rotations import Array, multiply, rotate, to_matrix
 from animoe.rig.skeleton import Skeleton
 
@@ -34,6 +35,20 @@ class RootMotion(Enum):
         except ValueError:
             choices = ", ".join(mode.value.replace("_", "-") for mode in cls)
             raise NotFound(f"unknown root motion {name!r}; choose from {choices}") from None
+
+
+def has_root_bone(rig: Rig) -> bool:
+    """Whether a joint above the pelvis can carry the way."""
+    return rig.roles["pelvis"][0] != 0
+
+
+def check_root_motion(mode: RootMotion, rig: Rig) -> None:
+    """Raises InvalidRequest when a caller wants the way on a root bone that the rig lacks."""
+    if mode is RootMotion.ROOT_BONE and not has_root_bone(rig):
+        raise InvalidRequest(
+            f"root motion root-bone needs a joint above the pelvis, which rig {rig.name!r} lacks; use in-place and "
+            "move the character by the root positions and rotations of each block"
+        )
 
 
 def block_headings(block: PoseBlock) -> Array:

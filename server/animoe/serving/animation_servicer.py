@@ -15,13 +15,15 @@ from animoe.engine import Engine, LiveSession
 from animoe.errors import FailedPrecondition, Unavailable
 from animoe.retarget.frames import EngineFrame
 from animoe.retarget.profiles import rig_profile, rig_profiles
-from animoe.retarget.solver import Retargeter
+from animoe.retarget.root_motion import check_root_motion
+from animoe.retarget.solver import Retargeter, RetargetOptions
 from animoe.serving.compute import Compute
 from animoe.serving.convert import (
     capabilities_to_proto,
     clip_request_from_proto,
     frames_to_proto,
     header_to_proto,
+    retarget_options_from_proto,
     rig_from_proto,
     session_request_from_proto,
 )
@@ -63,10 +65,11 @@ class AnimationServicer(animation_service_pb2_grpc.AnimationServiceServicer):
             header = header_to_proto(engine.info, retargeter, clip.sampling.seed)
             await context.write(pb.GenerateClipResponse(header=header))
             blocks = await self._compute.run(engine.generate, clip)
+            state = retargeter.start()
 
             def next_frames() -> clip_pb2.FrameBlock | None:
                 block = next(blocks, None)
-                return None if block is None else frames_to_proto(retargeter.apply(block))
+                return None if block is None else frames_to_proto(retargeter.apply(block, state))
 
             while (frames := await self._compute.run(next_frames)) is not None:
                 await context.write(pb.GenerateClipResponse(frames=frames))
@@ -111,11 +114,15 @@ async def _first_start(requests: AsyncIterator[pb.AnimateRequest]) -> pb.Animate
 
 
 def _retargeter(selection: skeleton_pb2.RigSelection) -> Retargeter:
+    options = retarget_options_from_proto(selection.options)
     rig, frame = rig_from_proto(selection)
-    return Retargeter(rig, frame) if selection.HasField("skeleton") else _profile_retargeter(rig.name, frame)
+    check_root_motion(options.root_motion, rig)
+    if selection.HasField("skeleton"):
+        return Retargeter(rig, frame, options)
+    return _profile_retargeter(rig.name, frame, options)
 
 
 @lru_cache(maxsize=64)
-def _profile_retargeter(name: str, frame: EngineFrame) -> Retargeter:
-    """Retargeters keep no state between blocks, so streams on one named rig share one: a faster first frame."""
-    return Retargeter(rig_profile(name), frame)
+def _profile_retargeter(name: str, frame: EngineFrame, options: RetargetOptions) -> Retargeter:
+    """One for all streams alike, since what it remembers of each is in a `RetargetState`: a faster first frame."""
+    return Retargeter(rig_profile(name), frame, options)

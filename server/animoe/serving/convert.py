@@ -22,7 +22,8 @@ from animoe.motion.pose_block import CONTACT_JOINTS
 from animoe.retarget.frames import EngineFrame, skeleton_from_frame
 from animoe.retarget.profiles import RigProfile, rig_profile, rig_profiles
 from animoe.retarget.rig import Rig, rig_from_skeleton
-from animoe.retarget.solver import Retargeter, RigBlock
+from animoe.retarget.root_motion import RootMotion
+from animoe.retarget.solver import Retargeter, RetargetOptions, RigBlock
 from animoe.rig.rotations import Array
 from animoe.rig.skeleton import Skeleton
 from animoe.serving.limits import MAX_EMOTION_KEYS, MAX_JOINT_NAME_CHARS, MAX_JOINTS
@@ -36,6 +37,14 @@ _FRAMES: dict[EngineFrame, skeleton_pb2.EngineFrame] = {
     EngineFrame.BLENDER: skeleton_pb2.ENGINE_FRAME_BLENDER,
 }
 _FRAMES_BACK = {value: frame for frame, value in _FRAMES.items()}
+_ROOT_MOTIONS: dict[RootMotion, skeleton_pb2.RootMotion] = {
+    RootMotion.WORLD: skeleton_pb2.ROOT_MOTION_WORLD,
+    RootMotion.IN_PLACE: skeleton_pb2.ROOT_MOTION_IN_PLACE,
+    RootMotion.ROOT_BONE: skeleton_pb2.ROOT_MOTION_ROOT_BONE,
+}
+_ROOT_MOTIONS_BACK = {value: mode for mode, value in _ROOT_MOTIONS.items()} | {
+    skeleton_pb2.ROOT_MOTION_UNSPECIFIED: RootMotion.WORLD
+}
 _INTENSITY_SLACK = 1e-5
 """Intensities are 32-bit on the wire: eight of them that add up to 2 may come out a hair above."""
 
@@ -134,6 +143,28 @@ def rig_from_proto(selection: skeleton_pb2.RigSelection) -> tuple[Rig, EngineFra
     return rig_from_skeleton(skeleton_from_proto(selection.skeleton, frame), roles=roles or None), frame
 
 
+def retarget_options_from_proto(options: skeleton_pb2.RetargetOptions) -> RetargetOptions:
+    """How a caller wants motion put on its rig; on the wire feet are locked unless that is turned off.
+
+    Raises:
+        InvalidRequest: a value out of range, or a mode that is younger than this server.
+    """
+    mode, lock = options.root_motion, options.foot_lock
+    if mode not in _ROOT_MOTIONS_BACK:
+        names = ", ".join(skeleton_pb2.RootMotion.Name(value) for value in _ROOT_MOTIONS.values())
+        raise InvalidRequest(f"root motion {mode} is unknown to this server; choose from {names}")
+    if lock not in skeleton_pb2.FootLock.values():
+        raise InvalidRequest(f"foot lock {lock} is unknown to this server; choose from FOOT_LOCK_ON, FOOT_LOCK_OFF")
+    return RetargetOptions(_ROOT_MOTIONS_BACK[mode], lock != skeleton_pb2.FOOT_LOCK_OFF, options.reach)
+
+
+def retarget_options_to_proto(options: RetargetOptions) -> skeleton_pb2.RetargetOptions:
+    lock = skeleton_pb2.FOOT_LOCK_ON if options.foot_lock else skeleton_pb2.FOOT_LOCK_OFF
+    return skeleton_pb2.RetargetOptions(
+        root_motion=_ROOT_MOTIONS[options.root_motion], foot_lock=lock, reach=options.reach
+    )
+
+
 def _profile_frame(name: str) -> EngineFrame:
     return next((profile.frame for profile in rig_profiles() if profile.name == name), EngineFrame.GLTF)
 
@@ -177,6 +208,7 @@ def header_to_proto(engine: EngineInfo, retargeter: Retargeter, seed: int) -> cl
         translated_joints=retargeter.translated_joints,
         contact_joints=_contact_joints(rig),
         frames_per_block=engine.frames_per_block,
+        options=retarget_options_to_proto(retargeter.options),
     )
 
 
@@ -192,6 +224,8 @@ def frames_to_proto(block: RigBlock) -> clip_pb2.FrameBlock:
         local_rotations=_floats(block.local_rotations),
         local_translations=_floats(block.local_translations),
         contacts=_floats(block.contacts),
+        root_positions=_floats(block.root_positions),
+        root_rotations=_floats(block.root_rotations),
     )
 
 
@@ -224,4 +258,5 @@ def _profile_to_proto(profile: RigProfile) -> skeleton_pb2.RigProfile:
         title=profile.title,
         joint_count=profile.joint_count,
         frame=engine_frame_to_proto(profile.frame),
+        has_root_bone=profile.has_root_bone,
     )

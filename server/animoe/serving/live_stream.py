@@ -28,14 +28,14 @@ class LiveStream:
 
     Args:
         session: the engine's side, touched by one pool thread at a time.
-        retargeter: puts its blocks on the caller's rig.
+        retargeter: puts its blocks on the caller's rig; shared, what it remembers of this stream is kept here.
         compute: the pool.
         frame_rate_hz: frames per second.
     """
 
     def __init__(self, session: LiveSession, retargeter: Retargeter, compute: Compute, frame_rate_hz: float) -> None:
         self._session = session
-        self._retargeter = retargeter
+        self._retargeter, self._state = retargeter, retargeter.start()
         self._compute = compute
         self._pacer = Pacer(frame_rate_hz)
         self._controls: asyncio.Queue[pb.AnimateRequest] = asyncio.Queue(_MAX_WAITING_CONTROLS)
@@ -87,7 +87,7 @@ class LiveStream:
     def _step(self, controls: Sequence[pb.AnimateRequest]) -> list[pb.AnimateResponse]:
         """In the pool: takes over what was asked, then makes the next block."""
         answers = [self._answer(control) for control in controls]
-        frames = frames_to_proto(self._retargeter.apply(self._session.next_block()))
+        frames = frames_to_proto(self._retargeter.apply(self._session.next_block(), self._state))
         self._frame_count += frames.frame_count
         self._block_frames = frames.frame_count
         return [*answers, pb.AnimateResponse(frames=frames)]

@@ -38,7 +38,7 @@ class Sampling(_message.Message):
     def __init__(self, temperature: _Optional[float] = ..., top_p: _Optional[float] = ...) -> None: ...
 
 class MotionHeader(_message.Message):
-    __slots__ = ("rig_name", "rig_digest", "skeleton", "frame", "frame_rate_hz", "bundle_name", "bundle_digest", "seed", "translated_joints", "contact_joints", "frames_per_block")
+    __slots__ = ("rig_name", "rig_digest", "skeleton", "frame", "frame_rate_hz", "bundle_name", "bundle_digest", "seed", "translated_joints", "contact_joints", "frames_per_block", "options")
     RIG_NAME_FIELD_NUMBER: _ClassVar[int]
     RIG_DIGEST_FIELD_NUMBER: _ClassVar[int]
     SKELETON_FIELD_NUMBER: _ClassVar[int]
@@ -50,6 +50,7 @@ class MotionHeader(_message.Message):
     TRANSLATED_JOINTS_FIELD_NUMBER: _ClassVar[int]
     CONTACT_JOINTS_FIELD_NUMBER: _ClassVar[int]
     FRAMES_PER_BLOCK_FIELD_NUMBER: _ClassVar[int]
+    OPTIONS_FIELD_NUMBER: _ClassVar[int]
     rig_name: str
     rig_digest: str
     skeleton: _skeleton_pb2.Skeleton
@@ -61,18 +62,23 @@ class MotionHeader(_message.Message):
     translated_joints: _containers.RepeatedScalarFieldContainer[int]
     contact_joints: _containers.RepeatedScalarFieldContainer[int]
     frames_per_block: int
-    def __init__(self, rig_name: _Optional[str] = ..., rig_digest: _Optional[str] = ..., skeleton: _Optional[_Union[_skeleton_pb2.Skeleton, _Mapping]] = ..., frame: _Optional[_Union[_skeleton_pb2.EngineFrame, str]] = ..., frame_rate_hz: _Optional[float] = ..., bundle_name: _Optional[str] = ..., bundle_digest: _Optional[str] = ..., seed: _Optional[int] = ..., translated_joints: _Optional[_Iterable[int]] = ..., contact_joints: _Optional[_Iterable[int]] = ..., frames_per_block: _Optional[int] = ...) -> None: ...
+    options: _skeleton_pb2.RetargetOptions
+    def __init__(self, rig_name: _Optional[str] = ..., rig_digest: _Optional[str] = ..., skeleton: _Optional[_Union[_skeleton_pb2.Skeleton, _Mapping]] = ..., frame: _Optional[_Union[_skeleton_pb2.EngineFrame, str]] = ..., frame_rate_hz: _Optional[float] = ..., bundle_name: _Optional[str] = ..., bundle_digest: _Optional[str] = ..., seed: _Optional[int] = ..., translated_joints: _Optional[_Iterable[int]] = ..., contact_joints: _Optional[_Iterable[int]] = ..., frames_per_block: _Optional[int] = ..., options: _Optional[_Union[_skeleton_pb2.RetargetOptions, _Mapping]] = ...) -> None: ...
 
 class FrameBlock(_message.Message):
-    __slots__ = ("first_frame", "frame_count", "local_rotations", "local_translations", "contacts")
+    __slots__ = ("first_frame", "frame_count", "local_rotations", "local_translations", "contacts", "root_positions", "root_rotations")
     FIRST_FRAME_FIELD_NUMBER: _ClassVar[int]
     FRAME_COUNT_FIELD_NUMBER: _ClassVar[int]
     LOCAL_ROTATIONS_FIELD_NUMBER: _ClassVar[int]
     LOCAL_TRANSLATIONS_FIELD_NUMBER: _ClassVar[int]
     CONTACTS_FIELD_NUMBER: _ClassVar[int]
+    ROOT_POSITIONS_FIELD_NUMBER: _ClassVar[int]
+    ROOT_ROTATIONS_FIELD_NUMBER: _ClassVar[int]
     first_frame: int
     frame_count: int
     local_rotations: bytes
     local_translations: bytes
     contacts: bytes
-    def __init__(self, first_frame: _Optional[int] = ..., frame_count: _Optional[int] = ..., local_rotations: _Optional[bytes] = ..., local_translations: _Optional[bytes] = ..., contacts: _Optional[bytes] = ...) -> None: ...
+    root_positions: bytes
+    root_rotations: bytes
+    def __init__(self, first_frame: _Optional[int] = ..., frame_count: _Optional[int] = ..., local_rotations: _Optional[bytes] = ..., local_translations: _Optional[bytes] = ..., contacts: _Optional[bytes] = ..., root_positions: _Optional[bytes] = ..., root_rotations: _Optional[bytes] = ...) -> None: ...

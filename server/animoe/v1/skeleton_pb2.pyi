@@ -7,6 +7,19 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class RootMotion(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    ROOT_MOTION_UNSPECIFIED: _ClassVar[RootMotion]
+    ROOT_MOTION_WORLD: _ClassVar[RootMotion]
+    ROOT_MOTION_IN_PLACE: _ClassVar[RootMotion]
+    ROOT_MOTION_ROOT_BONE: _ClassVar[RootMotion]
+
+class FootLock(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    FOOT_LOCK_UNSPECIFIED: _ClassVar[FootLock]
+    FOOT_LOCK_ON: _ClassVar[FootLock]
+    FOOT_LOCK_OFF: _ClassVar[FootLock]
+
 class EngineFrame(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     ENGINE_FRAME_UNSPECIFIED: _ClassVar[EngineFrame]
@@ -15,6 +28,13 @@ class EngineFrame(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ENGINE_FRAME_UNREAL: _ClassVar[EngineFrame]
     ENGINE_FRAME_UNREAL_ACTOR: _ClassVar[EngineFrame]
     ENGINE_FRAME_BLENDER: _ClassVar[EngineFrame]
+ROOT_MOTION_UNSPECIFIED: RootMotion
+ROOT_MOTION_WORLD: RootMotion
+ROOT_MOTION_IN_PLACE: RootMotion
+ROOT_MOTION_ROOT_BONE: RootMotion
+FOOT_LOCK_UNSPECIFIED: FootLock
+FOOT_LOCK_ON: FootLock
+FOOT_LOCK_OFF: FootLock
 ENGINE_FRAME_UNSPECIFIED: EngineFrame
 ENGINE_FRAME_GLTF: EngineFrame
 ENGINE_FRAME_UNITY: EngineFrame
@@ -45,23 +65,37 @@ class JointRole(_message.Message):
     def __init__(self, role: _Optional[str] = ..., joint_name: _Optional[str] = ...) -> None: ...
 
 class RigSelection(_message.Message):
-    __slots__ = ("profile", "skeleton", "frame")
+    __slots__ = ("profile", "skeleton", "frame", "options")
     PROFILE_FIELD_NUMBER: _ClassVar[int]
     SKELETON_FIELD_NUMBER: _ClassVar[int]
     FRAME_FIELD_NUMBER: _ClassVar[int]
+    OPTIONS_FIELD_NUMBER: _ClassVar[int]
     profile: str
     skeleton: Skeleton
     frame: EngineFrame
-    def __init__(self, profile: _Optional[str] = ..., skeleton: _Optional[_Union[Skeleton, _Mapping]] = ..., frame: _Optional[_Union[EngineFrame, str]] = ...) -> None: ...
+    options: RetargetOptions
+    def __init__(self, profile: _Optional[str] = ..., skeleton: _Optional[_Union[Skeleton, _Mapping]] = ..., frame: _Optional[_Union[EngineFrame, str]] = ..., options: _Optional[_Union[RetargetOptions, _Mapping]] = ...) -> None: ...
+
+class RetargetOptions(_message.Message):
+    __slots__ = ("root_motion", "foot_lock", "reach")
+    ROOT_MOTION_FIELD_NUMBER: _ClassVar[int]
+    FOOT_LOCK_FIELD_NUMBER: _ClassVar[int]
+    REACH_FIELD_NUMBER: _ClassVar[int]
+    root_motion: RootMotion
+    foot_lock: FootLock
+    reach: float
+    def __init__(self, root_motion: _Optional[_Union[RootMotion, str]] = ..., foot_lock: _Optional[_Union[FootLock, str]] = ..., reach: _Optional[float] = ...) -> None: ...
 
 class RigProfile(_message.Message):
-    __slots__ = ("name", "title", "joint_count", "frame")
+    __slots__ = ("name", "title", "joint_count", "frame", "has_root_bone")
     NAME_FIELD_NUMBER: _ClassVar[int]
     TITLE_FIELD_NUMBER: _ClassVar[int]
     JOINT_COUNT_FIELD_NUMBER: _ClassVar[int]
     FRAME_FIELD_NUMBER: _ClassVar[int]
+    HAS_ROOT_BONE_FIELD_NUMBER: _ClassVar[int]
     name: str
     title: str
     joint_count: int
     frame: EngineFrame
-    def __init__(self, name: _Optional[str] = ..., title: _Optional[str] = ..., joint_count: _Optional[int] = ..., frame: _Optional[_Union[EngineFrame, str]] = ...) -> None: ...
+    has_root_bone: bool
+    def __init__(self, name: _Optional[str] = ..., title: _Optional[str] = ..., joint_count: _Optional[int] = ..., frame: _Optional[_Union[EngineFrame, str]] = ..., has_root_bone: _Optional[bool] = ...) -> None: ...
