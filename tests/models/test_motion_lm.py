@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 
 from animoe.errors import InvalidRequest, NotFound
-from animoe.models.decode_step import INPUT_NAMES, DecodeStep, sample_nucleus
+from animoe.models.decode_step import INPUT_NAMES, DecodeStep, sample_nucleus, stack_experts
 from animoe.models.motion_lm import OWN_LLAMA, LMInputs, MotionLM, MotionLMConfig
-from animoe.models.sequence import LEFT_OPEN, PROMPT_SLOTS, SLOT_BEGIN, SLOT_TOKEN
+from animoe.models.samoe import silent_expert
+from animoe.models.sequence import EXPERT_INPUTS, LEFT_OPEN, PROMPT_SLOTS, SLOT_BEGIN, SLOT_TOKEN
 from animoe.motion.emotion import EMOTIONS
 
 ATOL = 1e-5  # float32 sums in another order
@@ -59,6 +60,20 @@ def cut(inputs: LMInputs, first: int, last: int) -> dict[str, Tensor]:
     """Positions first..last as keyword arguments of a decode step."""
     fields = {name: value if name == "sentence" else value[:, first:last] for name, value in vars(inputs).items()}
     return fields | {"positions": torch.arange(first, last).repeat(len(inputs.sentence), 1)}
+
+
+def run_step(step: DecodeStep, inputs: LMInputs, first: int, last: int, **rest: Tensor) -> Any:
+    """Positions first..last through a step, without a planner and with a silent expert."""
+    batch, lm = len(inputs.sentence), step.lm
+    plain = {
+        "shift": torch.zeros(batch, PROMPT_SLOTS, lm.width),
+        "basis": lm.emotion.weight.T[None].expand(batch, -1, -1),
+        "expert_ids": torch.zeros(batch, 1, dtype=torch.long),
+        "expert_weights": torch.ones(batch, 1),
+    }
+    stacks = stack_experts([silent_expert(lm.backbone, 2)], step.layers)
+    fields = plain | cut(inputs, first, last) | rest
+    return step(*(fields[name] for name in INPUT_NAMES if name not in EXPERT_INPUTS), *stacks)
 
 
 class TestBackbones:
@@ -162,8 +177,11 @@ class TestDecodeStep:
             past = torch.zeros(2, step.layers, 2, 1, step.kv_heads, step.head_dim)  # one masked position = empty
             past_mask = torch.zeros(2, 1)
             for first, last in zip([0, *cuts], [*cuts, 14], strict=True):
-                codes, present = step(
-                    **cut(inputs, first, last),
+                codes, present = run_step(
+                    step,
+                    inputs,
+                    first,
+                    last,
                     past=past,
                     past_mask=past_mask,
                     uniform=torch.rand(2, GROUPS),
@@ -176,7 +194,7 @@ class TestDecodeStep:
 
     def test_its_inputs_are_named_in_the_order_of_the_exported_graph(self) -> None:
         code = DecodeStep.forward.__code__
-        assert code.co_varnames[1 : code.co_argcount] == INPUT_NAMES
+        assert (*code.co_varnames[1 : code.co_argcount], *EXPERT_INPUTS) == INPUT_NAMES
 
     def test_hidden_states_equal_the_library(self, lm: MotionLM) -> None:
         step, inputs = DecodeStep(lm).eval(), sequence()
@@ -191,7 +209,7 @@ class TestDecodeStep:
         }
         with torch.no_grad():
             for last in (1, 6, 14):
-                step(**cut(inputs, 0, last), **empty)
+                run_step(step, inputs, 0, last, **empty)
                 torch.testing.assert_close(seen[-1], lm.hidden(inputs)[:, last - 1], atol=ATOL, rtol=0)
 
 

@@ -221,6 +221,7 @@ def _open_emotions(lm: MotionLM, fresh: Sequence[int]) -> tuple[list[nn.Paramete
     if not fresh:
         return [], None
     weight = lm.emotion.weight
+    assert isinstance(weight, nn.Parameter)
     allowed = torch.zeros(weight.shape[1], device=weight.device)
     allowed[list(fresh)] = 1.0
     weight.requires_grad_(True)

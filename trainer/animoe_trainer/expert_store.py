@@ -11,7 +11,8 @@ from torch import Tensor
 
 from animoe.errors import BundleError
 from animoe.models.motion_lm import MotionLM
-from animoe.models.samoe import ADAPTED, SAMoEConfig
+from animoe.models.samoe import SAMoEConfig
+from animoe.models.sequence import ADAPTED
 
 _PREFIX = "base_model.model."
 _GROWING = ("planner.cged.rows", "planner.cged.row_class", "planner.gate.keys")

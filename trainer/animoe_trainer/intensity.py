@@ -174,7 +174,8 @@ def _stand(joints: Array, tilt: Array, yaw: Array, shift: Array, height: Array) 
     pace = np.linalg.norm(shift, axis=-1, keepdims=True) * FRAME_RATE_HZ
     # A runner's foot lands and leaves at speed: following it would brake the body.
     share = _smooth(np.minimum(weight / 0.2, 1.0), 1.0) * np.exp(-((pace / _RUNNING_MPS) ** 2))
-    return (1 - share) * shift + share * _turned(wanted, -before)
+    followed: Array = (1 - share) * shift + share * _turned(wanted, -before)
+    return followed
 
 
 def _smooth(values: Array, sigma: float) -> Array:

@@ -23,6 +23,7 @@ from animoe.engine.runtime import Runtime, StepInputs
 from animoe.errors import BundleError, InvalidRequest
 from animoe.models.decode_step import DecodeStep
 from animoe.models.motion_lm import LMInputs, MotionLM
+from animoe.models.planner import Plan, PlannerConfig
 from animoe.models.quantiser import EmaCodebook
 from animoe.models.sequence import PROMPT_SLOTS, SLOT_BEGIN, SLOT_TOKEN
 from animoe.models.tokenizer import Tokenizer
@@ -114,20 +115,29 @@ def _verify_step(runtime: Runtime, lm: MotionLM, codes: Array, rng: np.random.Ge
     slots = np.array([*range(PROMPT_SLOTS), SLOT_BEGIN, *[SLOT_TOKEN] * len(codes)])
     count = len(slots)
     seen = np.concatenate([np.zeros((PROMPT_SLOTS + 1, codes.shape[1]), dtype=np.int64), codes])
-    sentence = runtime.prompts.encode("a person waves")
+    prompt = runtime.plan("a person waves")
     emotion = rng.random((count, len(EMOTIONS)), dtype=np.float32)
     inferred, left = np.zeros(count, dtype=np.float32), np.arange(count)[::-1].copy()
-    batch = (torch.from_numpy(x)[None] for x in (sentence.copy(), slots, seen, emotion, inferred, left))
-    hidden = lm.hidden(LMInputs(*batch))[0]
+    batch = (torch.from_numpy(x)[None] for x in (prompt.sentence.copy(), slots, seen, emotion, inferred, left))
+    hidden = lm.hidden(LMInputs(*batch), _torch_plan(runtime, lm, prompt.text))[0]
     cache = runtime.new_cache(count)
     for first, last in ((0, 5), (5, 6), (6, 10), (10, count)):
         part = slice(first, last)
         inputs = StepInputs(slots[part], seen[part], emotion[part], inferred[part], left[part], np.arange(first, last))
         uniform: Array = rng.random((1, codes.shape[1]), dtype=np.float32)
-        (drawn,) = runtime.step(sentence, inputs, cache, uniform, temperature=0.0, top_p=1.0)
+        (drawn,) = runtime.step(prompt, inputs, cache, uniform, temperature=0.0, top_p=1.0)
         gap = _gap_to_likeliest(lm, hidden[last - 1], torch.from_numpy(drawn))
         if not gap <= ATOL_LOGITS:
             raise BundleError(f"motion_lm_step.onnx differs from the generator (logit gap {gap:.2g}); export it again")
+
+
+def _torch_plan(runtime: Runtime, lm: MotionLM, text: str) -> Plan | None:
+    """The plan of a prompt by the torch planner, base only."""
+    words = runtime.prompts.encode_words(text).words
+    if lm.planner is None or words is None:
+        return None
+    vectors = torch.from_numpy(words.copy())[None]
+    return lm.plan(vectors, torch.ones(vectors.shape[:2]))
 
 
 def _gap_to_likeliest(lm: MotionLM, hidden: Tensor, codes: Tensor) -> float:
@@ -178,6 +188,7 @@ def _smallest(tensor: Tensor) -> Tensor:
 
 def _manifest(folder: Path, name: str, tokenizer: Tokenizer, lm: MotionLM) -> Manifest:
     step, state = DecodeStep(lm), tokenizer.decoder.initial_state(1)
+    settings = lm.planner.config if lm.planner is not None else PlannerConfig()
     return Manifest(
         name=name,
         groups=tokenizer.config.groups,
@@ -185,6 +196,10 @@ def _manifest(folder: Path, name: str, tokenizer: Tokenizer, lm: MotionLM) -> Ma
         decoder_state=(state.shape[1], state.shape[2]),
         cache=(step.layers, step.kv_heads, step.head_dim),
         files={file: file_digest(folder / file) for file in REQUIRED_FILES},
+        experts=(step.layers, settings.samoe.rank),
+        top_k=settings.samoe.top_k,
+        scale=settings.samoe.scale,
+        planner_heads=settings.cged.heads if lm.planner is not None else 0,
     )
 
 

@@ -236,7 +236,7 @@ def _save_codes(path: Path, made: Performance, samples: int) -> None:
         arrays["weights"] = made.weights.astype(np.float32)
     if made.suggested is not None:
         arrays["suggested"] = made.suggested.astype(np.float32)
-    np.savez_compressed(path, **arrays)
+    np.savez_compressed(path, **arrays)  # type: ignore[arg-type]
 
 
 def _write_oracle(out: Path, takes: Sequence[JudgedTake], oracle: Mapping[str, Performance], samples: int) -> None:

@@ -21,12 +21,14 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
-from animoe.models.decode_step import INPUT_NAMES, OUTPUT_NAMES, DecodeStep
+from animoe.models.decode_step import INPUT_NAMES, OUTPUT_NAMES, DecodeStep, stack_experts
 from animoe.models.motion_lm import MotionLM
-from animoe.models.sequence import SLOT_TOKEN
+from animoe.models.samoe import silent_expert
+from animoe.models.sequence import EXPERT_INPUTS, PROMPT_SLOTS, SLOT_TOKEN
 from animoe.models.tokenizer import Tokenizer
 from animoe.motion.emotion import EMOTIONS
 
+_RANK = 8  # of the example experts
 _LARGE = 256  # elements; smaller constants stay as they are
 
 
@@ -60,13 +62,17 @@ def export_decoder(tokenizer: Tokenizer, path: Path) -> None:
 def export_motion_lm(lm: MotionLM, weights: Path, path: Path) -> None:
     """Writes one decode step; `weights` is the bundle's safetensors file (half precision) beside it."""
     step = DecodeStep(lm.eval())
-    batch, new, past = (torch.export.Dim(name) for name in ("batch", "new", "past"))
+    batch, new, past, used, stored = (torch.export.Dim(name) for name in ("batch", "new", "past", "used", "stored"))
     example = example_inputs(step, batch=2, new=3, past=5)
     axes: dict[str, dict[int, Any]] = {name: {0: batch} for name in INPUT_NAMES}
     for name in ("slots", "codes", "emotion", "inferred", "left", "positions"):
         axes[name][1] = new
     axes["past"][3] = past
     axes["past_mask"][1] = past
+    for name in ("expert_ids", "expert_weights"):
+        axes[name][1] = used
+    for name in EXPERT_INPUTS:
+        axes[name] = {0: stored}
     model = _export(step, tuple(example.values()), list(INPUT_NAMES), list(OUTPUT_NAMES), axes)
     _point_into(model, weights)
     onnx.save(model, str(path))
@@ -78,6 +84,10 @@ def example_inputs(step: DecodeStep, *, batch: int, new: int, past: int) -> dict
     positions = past + torch.arange(new).repeat(batch, 1)
     return {
         "sentence": torch.randn(batch, config.sentence_dim),
+        "shift": torch.randn(batch, PROMPT_SLOTS, step.lm.width),
+        "basis": torch.randn(batch, len(EMOTIONS), step.lm.width),
+        "expert_ids": torch.arange(2).repeat(batch, 1),
+        "expert_weights": torch.rand(batch, 2),
         "slots": torch.full((batch, new), SLOT_TOKEN),
         "codes": torch.randint(config.codebook_size, (batch, new, config.groups)),
         "emotion": torch.rand(batch, new, len(EMOTIONS)),
@@ -89,15 +99,22 @@ def example_inputs(step: DecodeStep, *, batch: int, new: int, past: int) -> dict
         "uniform": torch.rand(batch, config.groups),
         "temperature": torch.ones(batch),
         "top_p": torch.full((batch,), 0.95),
+        **dict(
+            zip(EXPERT_INPUTS, stack_experts([silent_expert(step.lm.backbone, _RANK)] * 3, step.layers), strict=True)
+        ),
     }
 
 
 def _export(
     module: nn.Module, example: tuple[Tensor, ...], inputs: list[str], outputs: list[str], axes: dict[str, Any]
 ) -> onnx.ModelProto:
+    named, rest = inputs[: len(inputs) - len(EXPERT_INPUTS)], EXPERT_INPUTS
+    shapes: dict[str, Any] = {name: axes[name] for name in (named if inputs[-1] in rest else inputs) if name in axes}
+    if inputs[-1] in rest:
+        shapes["stacks"] = tuple(axes[name] for name in rest)
     with quiet_exporter(), torch.no_grad():
         program = torch.onnx.export(
-            module, example, input_names=inputs, output_names=outputs, dynamic_shapes=axes, dynamo=True, verbose=False
+            module, example, input_names=inputs, output_names=outputs, dynamic_shapes=shapes, dynamo=True, verbose=False
         )
     assert program is not None
     model: onnx.ModelProto = program.model_proto

@@ -3,10 +3,13 @@
 manifest.json             format version, name, shapes, digests of all files
 prompt_encoder.onnx       text -> sentence vector; prompt_tokenizer.json beside it
 motion_lm_step.onnx       one decode step; its weights are read from motion_lm.safetensors (external data)
-motion_lm.safetensors     generator weights (half precision), motion_lm.json its config
-decoder.onnx              codes -> features, state explicit; self-contained, for engines too
+motion_lm.safetensors     generator and planner weights (half precision), motion_lm.json its config
+decoder.onnx              codes -> features, state explicit; weights from tokenizer.safetensors
 tokenizer.safetensors     encoder + decoder weights for training and import, tokenizer.json its config
 MODEL_CARD.md             data, licences, measured figures, limits
+scenarios.json, experts/, planners/   what was learnt since (`bundle.scenarios`)
+
+A child bundle holds a manifest that names its parent, and what it has learnt; everything else is read from the parent.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ from typing import Any
 
 from animoe.errors import BundleError
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MANIFEST = "manifest.json"
 REQUIRED_FILES = (
     "prompt_encoder.onnx",
@@ -43,6 +46,9 @@ class Manifest:
         groups, codebook_size: codes per token and size of each vocabulary.
         decoder_state: (rows, width) of the decoder's state. cache: (layers, heads, head_dim) of the generator's.
         files: name -> sha256.
+        experts: (layers, rank) of the scenario experts. top_k: experts per prompt. scale: of what they add.
+        planner_heads: attention heads of CGED; 0 = a plain generator without planner.
+        parent: folder of the bundle that this one builds on, empty for none.
     """
 
     name: str
@@ -51,6 +57,11 @@ class Manifest:
     decoder_state: tuple[int, int]
     cache: tuple[int, int, int]
     files: dict[str, str]
+    experts: tuple[int, int] = (1, 8)
+    top_k: int = 2
+    scale: float = 2.0
+    planner_heads: int = 0
+    parent: str = ""
     format_version: int = FORMAT_VERSION
 
     @property
@@ -89,26 +100,43 @@ def read_manifest(folder: Path) -> Manifest:
         found = raw.get("format_version") if isinstance(raw, dict) else None
         raise BundleError(f"{path}: format version {found}, this AniMoE reads {FORMAT_VERSION}; export it again")
     try:
-        manifest = Manifest(**raw | {key: tuple(raw[key]) for key in ("decoder_state", "cache")})
+        manifest = Manifest(**raw | {key: tuple(raw[key]) for key in ("decoder_state", "cache", "experts")})
     except (TypeError, KeyError) as error:
         raise BundleError(f"{path} is damaged: {error}") from error
     if not _is_well_formed(manifest):
         raise BundleError(f"{path} is damaged: a field has a value that cannot be; restore the bundle")
-    missing = [name for name in REQUIRED_FILES if not (folder / name).is_file()]
+    missing = [name for name in REQUIRED_FILES if not bundle_file(folder, name).is_file()]
     if missing:
         raise BundleError(f"bundle {folder} lacks {', '.join(missing)}; restore the folder or export it again")
     return manifest
 
 
 def _is_well_formed(manifest: Manifest) -> bool:
-    sizes = (manifest.groups, manifest.codebook_size, *manifest.decoder_state, *manifest.cache)
+    sizes = (manifest.groups, manifest.codebook_size, *manifest.decoder_state, *manifest.cache, *manifest.experts)
     return (
         isinstance(manifest.name, str)
-        and (len(manifest.decoder_state), len(manifest.cache)) == (2, 3)
+        and (len(manifest.decoder_state), len(manifest.cache), len(manifest.experts)) == (2, 3, 2)
+        and isinstance(manifest.parent, str)
         and all(isinstance(size, int) and 0 < size < 2**20 for size in sizes)
         and isinstance(manifest.files, dict)
         and all(Path(name).name == name and isinstance(digest, str) for name, digest in manifest.files.items())
     )
+
+
+def bundle_file(folder: Path, name: str) -> Path:
+    """Where a bundle's file lies: in its folder or, when it is not there, in the nearest parent that has it."""
+    seen: set[Path] = set()
+    place = folder
+    while not (place / name).exists() and place not in seen:
+        seen.add(place)
+        try:
+            parent = json.loads((place / MANIFEST).read_text(encoding="utf-8")).get("parent")
+        except (OSError, ValueError, AttributeError):
+            break
+        if not isinstance(parent, str) or not parent:
+            break
+        place = Path(parent)
+    return place / name if (place / name).exists() else folder / name
 
 
 def verify_files(folder: Path, manifest: Manifest) -> None:
@@ -118,7 +146,7 @@ def verify_files(folder: Path, manifest: Manifest) -> None:
         BundleError: names the first file that differs.
     """
     for name, expected in manifest.files.items():
-        path = folder / name
+        path = bundle_file(folder, name)
         if not path.is_file() or file_digest(path) != expected:
             raise BundleError(f"{path} does not match the manifest; restore the bundle")
 

@@ -18,7 +18,7 @@ import numpy as np
 from animoe.engine.requests import Sampling
 from animoe.engine.runtime import Runtime, StepInputs
 from animoe.models.sequence import LEFT_OPEN, MAX_LEFT, PROMPT_SLOTS, SLOT_BEGIN, SLOT_RESUME, SLOT_TOKEN
-from animoe.motion.emotion import EMOTIONS, EmotionCurve
+from animoe.motion.emotion import EmotionCurve
 from animoe.motion.features import HEIGHT, LOCAL_ROTATIONS, YAW_RATE, RootState, features_to_pose
 from animoe.motion.pose_block import PoseBlock
 from animoe.motion.root_codes import FRAMES_PER_TOKEN
@@ -50,7 +50,7 @@ class Character:
         total_tokens: int | None = None,
     ) -> None:
         self._runtime, self._sampling = runtime, sampling
-        self._text, self._sentence = text, runtime.prompts.encode(text)
+        self._prompt = runtime.plan(text)
         self._random = np.random.Generator(np.random.Philox(sampling.seed))
         self._total = total_tokens
         self._emotion, self._emotion_start = emotion, 0
@@ -66,8 +66,8 @@ class Character:
 
     def set_prompt(self, text: str) -> None:
         """Goes on with another prompt from the next token; the same prompt again changes nothing."""
-        if text != self._text:
-            self._text, self._sentence = text, self._runtime.prompts.encode(text)
+        if text != self._prompt.text:
+            self._prompt = self._runtime.plan(text)
             self._change()
 
     def set_emotion(self, emotion: EmotionCurve | None) -> None:
@@ -83,7 +83,7 @@ class Character:
             self._change()
         count = SEAM_CANDIDATES if self._seam else 1
         candidates = self._runtime.step(
-            self._sentence,
+            self._prompt,
             self._pending,
             self._cache,
             self._random.random((count, self._runtime.manifest.groups), dtype=np.float32),
@@ -141,9 +141,9 @@ class Character:
         )
 
     def _emotion_now(self) -> Array:
-        """(E,) emotion vector of the next token; zero when the emotion is left to the text."""
+        """(E,) emotion vector of the next token; what the text suggests when the emotion is left to it."""
         if self._emotion is None:
-            return np.zeros(len(EMOTIONS), dtype=np.float32)
+            return self._prompt.plan.emotion
         now: Array = self._emotion.sample([(self._count - self._emotion_start) * _SECONDS_PER_TOKEN])[0]
         return now
 

@@ -33,7 +33,7 @@ class Engine:
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
-        self.info = EngineInfo(runtime.manifest.name, runtime.manifest.digest)
+        self.info = EngineInfo(runtime.manifest.name, runtime.digest)
 
     @staticmethod
     def load(bundle: Path | None = None, *, threads: int = 1) -> Engine:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from tokenizers import Tokenizer
 
+from animoe.bundle.manifest import bundle_file
 from animoe.engine.onnx_session import open_session
 from animoe.errors import BundleError
 from animoe.rig.rotations import Array
@@ -29,8 +30,8 @@ class PromptEncoder:
     """Vectors of prompts, cached by text."""
 
     def __init__(self, folder: Path, *, threads: int = 1) -> None:
-        self._session = open_session(folder / "prompt_encoder.onnx", threads=threads)
-        self._tokenizer = _open_tokenizer(folder / "prompt_tokenizer.json")
+        self._session = open_session(bundle_file(folder, "prompt_encoder.onnx"), threads=threads)
+        self._tokenizer = _open_tokenizer(bundle_file(folder, "prompt_tokenizer.json"))
         self._tokenizer.enable_truncation(MAX_WORD_PIECES)
         self._tokenizer.no_padding()
         self._outputs = [output.name for output in self._session.get_outputs()]

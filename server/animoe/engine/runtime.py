@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import onnxruntime as ort
 
-from animoe.bundle.manifest import Manifest, read_manifest
+from animoe.bundle.manifest import Manifest, bundle_file, read_manifest
+from animoe.bundle.scenarios import ScenarioState, read_planner, read_stacks, read_state, read_weights
 from animoe.engine.onnx_session import open_session
+from animoe.engine.planner import PlannerNet, PromptPlan
 from animoe.engine.prompt_encoder import PromptEncoder
+from animoe.models.sequence import EXPERT_INPUTS, PROMPT_SLOTS
+from animoe.motion.emotion import EMOTIONS
 from animoe.rig.rotations import Array
+
+_PLANS_KEPT = 4096
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,14 +65,69 @@ class KeyValueCache:
         self.length = 0
 
 
+@dataclass(frozen=True, eq=False)
+class Scenarios:
+    """One generation of a bundle's experts, ready to run; never changed, only replaced."""
+
+    state: ScenarioState
+    planner: PlannerNet | None
+    stacks: Mapping[str, ort.OrtValue]
+
+
+@dataclass(frozen=True, eq=False)
+class PlannedPrompt:
+    """A prompt with everything that the generator needs of it, under one generation of experts."""
+
+    text: str
+    sentence: Array
+    plan: PromptPlan
+    scenarios: Scenarios
+
+
 class Runtime:
-    """Opened models of one bundle; stateless, so any number of characters share it."""
+    """Opened models of one bundle. Any number of characters share it; only `refresh` changes it, in one step."""
 
     def __init__(self, folder: Path, *, threads: int = 1) -> None:
+        self.folder = folder
         self.manifest: Manifest = read_manifest(folder)
         self.prompts = PromptEncoder(folder, threads=threads)
-        self._step = open_session(folder / "motion_lm_step.onnx", threads=threads)
-        self._decoder = open_session(folder / "decoder.onnx", threads=threads)
+        self._step = open_session(bundle_file(folder, "motion_lm_step.onnx"), threads=threads)
+        self._decoder = open_session(bundle_file(folder, "decoder.onnx"), threads=threads)
+        self._own_basis = read_weights(bundle_file(folder, "motion_lm.safetensors"))["emotion.weight"].T
+        self.scenarios = self._load(read_state(folder))
+        self._planned: dict[str, PlannedPrompt] = {}
+
+    @property
+    def digest(self) -> str:
+        """Identity of the bundle and of what it has learnt: same digest, same motion."""
+        learnt = self.scenarios.state.digest
+        return f"{self.manifest.digest}-{learnt}" if learnt else self.manifest.digest
+
+    def refresh(self) -> bool:
+        """Takes up another generation of experts if one was published; whether it did.
+
+        Prompts that run on go on with the experts that they began with.
+
+        Raises:
+            BundleError: the new generation is damaged; the old one stays.
+        """
+        state = read_state(self.folder)
+        if state == self.scenarios.state:
+            return False
+        self.scenarios = self._load(state)
+        self._planned = {}
+        return True
+
+    def plan(self, text: str) -> PlannedPrompt:
+        """Everything about a prompt; remembered until the experts change."""
+        found = self._planned.get(text)
+        if found is None:
+            found = self._plan(text)
+            planned = self._planned
+            if len(planned) >= _PLANS_KEPT:
+                planned.pop(next(iter(planned)), None)
+            planned[text] = found
+        return found
 
     def new_cache(self, capacity: int) -> KeyValueCache:
         return KeyValueCache(self.manifest.cache, capacity)
@@ -75,7 +138,7 @@ class Runtime:
 
     def step(
         self,
-        sentence: Array,
+        prompt: PlannedPrompt,
         inputs: StepInputs,
         cache: KeyValueCache,
         uniforms: Array,
@@ -86,14 +149,18 @@ class Runtime:
         """Feeds S positions of one character, extends its cache and draws C candidates for the next token.
 
         Args:
-            sentence: (384,) float32. uniforms: (C, G) float32 in [0, 1), one per code.
+            uniforms: (C, G) float32 in [0, 1), one per code.
 
         Returns:
             codes (C, G) int64.
         """
         past, past_mask = cache.filled()
         feeds = {
-            "sentence": sentence[None],
+            "sentence": prompt.sentence[None],
+            "shift": prompt.plan.shift[None],
+            "basis": prompt.plan.basis[None],
+            "expert_ids": prompt.plan.expert_ids[None],
+            "expert_weights": prompt.plan.expert_weights[None],
             "slots": inputs.slots[None],
             "codes": inputs.codes[None],
             "emotion": inputs.emotion[None],
@@ -107,12 +174,51 @@ class Runtime:
         }
         if len(uniforms) > 1:
             feeds = {name: np.repeat(value, len(uniforms), axis=0) for name, value in feeds.items()}
-        codes, present = self._step.run(["next_codes", "present"], feeds | {"uniform": uniforms})
-        cache.append(np.asarray(present)[:1])  # the same for every candidate
-        drawn: Array = np.asarray(codes)
+        feeds["uniform"] = uniforms
+        values = {name: ort.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(v)) for name, v in feeds.items()}
+        codes, present = self._step.run_with_ort_values(
+            ["next_codes", "present"], values | dict(prompt.scenarios.stacks)
+        )
+        cache.append(present.numpy()[:1])  # the same for every candidate
+        drawn: Array = codes.numpy()
         return drawn
 
     def decode(self, codes: Array, states: Array) -> tuple[Array, Array]:
         """Codes (C, N, G) and states (C, rows, width) -> features (C, 4N, 140) and the next states."""
         features, following = self._decoder.run(["features", "next_state"], {"codes": codes, "state": states})
         return np.asarray(features), np.asarray(following)
+
+    def _load(self, state: ScenarioState) -> Scenarios:
+        layers, rank = self.manifest.experts
+        shapes = {}
+        for value in self._step.get_inputs():
+            if value.name in EXPERT_INPUTS:
+                shapes[value.name] = (layers, rank, int(value.shape[3]))
+        stacks = read_stacks(self.folder, state, shapes)
+        values = {name: ort.OrtValue.ortvalue_from_numpy(stack) for name, stack in stacks.items()}
+        if not self.manifest.planner_heads:
+            return Scenarios(state, None, values)
+        weights = read_planner(self.folder, state)
+        net = PlannerNet(
+            weights,
+            weights["emotion.weight"],
+            heads=self.manifest.planner_heads,
+            top_k=self.manifest.top_k,
+            scale=self.manifest.scale,
+            active=np.array([True, *(column.active for column in state.columns)]),
+        )
+        return Scenarios(state, net, values)
+
+    def _plan(self, text: str) -> PlannedPrompt:
+        prompt, scenarios = self.prompts.encode_words(text), self.scenarios
+        if scenarios.planner is not None and prompt.words is not None:
+            return PlannedPrompt(text, prompt.sentence, scenarios.planner.plan(prompt.words), scenarios)
+        plain = PromptPlan(
+            shift=np.zeros((PROMPT_SLOTS, self._own_basis.shape[1]), dtype=np.float32),
+            basis=self._own_basis.astype(np.float32),
+            emotion=np.zeros(len(EMOTIONS), dtype=np.float32),
+            expert_ids=np.zeros(1, dtype=np.int64),
+            expert_weights=np.zeros(1, dtype=np.float32),
+            gate=np.ones(1, dtype=np.float32),
+        )
+        return PlannedPrompt(text, prompt.sentence, plain, scenarios)

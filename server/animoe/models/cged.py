@@ -140,7 +140,8 @@ class CGED(nn.Module):
 
     def _split(self, x: Tensor) -> Tensor:
         """(B, T, W) -> (B, heads, T, W / heads)."""
-        return x.unflatten(-1, (self.config.heads, -1)).transpose(1, 2)
+        split: Tensor = x.unflatten(-1, (self.config.heads, -1)).transpose(1, 2)
+        return split
 
 
 def _ffn(width: int) -> nn.Sequential:

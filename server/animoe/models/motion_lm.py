@@ -12,7 +12,7 @@ token are drawn one after another by small heads, each seeing the codes before i
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -162,9 +162,18 @@ class MotionLM(nn.Module):
 
     def embed(self, inputs: LMInputs, plan: Plan | None = None) -> Tensor:
         """Input embeddings (B, S, width)."""
-        prompt = self.prompt(inputs.sentence).unflatten(-1, (PROMPT_SLOTS, self.width))
-        if plan is not None:
-            prompt = prompt + plan.slots
+        count, own = len(inputs.sentence), self.emotion.weight.T
+        if plan is None:
+            shift = own.new_zeros(1, PROMPT_SLOTS, self.width).expand(count, -1, -1)
+            return self.embed_with(inputs, shift, own[None].expand(count, -1, -1))
+        suggested = inputs.inferred[..., None] * plan.emotion[:, None].to(inputs.emotion.dtype)
+        felt = replace(inputs, emotion=inputs.emotion + suggested)
+        return self.embed_with(felt, plan.slots, plan.basis + own)
+
+    def embed_with(self, inputs: LMInputs, shift: Tensor, basis: Tensor) -> Tensor:
+        """`embed` with what the planner gave: shift (B, K, width) of the prompt slots, and how each emotion is
+        expressed, basis (B, E, width); an emotion left to the text is already in `inputs.emotion`."""
+        prompt = self.prompt(inputs.sentence).unflatten(-1, (PROMPT_SLOTS, self.width)) + shift
         batch = torch.arange(prompt.shape[0], device=prompt.device)[:, None]  # len() would fix B in an export
         prompt = prompt[batch, inputs.slots.clamp(max=PROMPT_SLOTS - 1)]
         code = torch.zeros_like(prompt)
@@ -172,19 +181,10 @@ class MotionLM(nn.Module):
             code = code + table(inputs.codes[..., group])
         content = torch.where((inputs.slots < PROMPT_SLOTS)[..., None], prompt, 0.0)
         content = content + torch.where((inputs.slots == SLOT_TOKEN)[..., None], code, 0.0)
-        control = inputs.inferred[..., None] * self.inferred + self.left(inputs.left) + self._feel(inputs, plan)
+        felt = inputs.emotion.to(basis.dtype) @ basis
+        control = felt + inputs.inferred[..., None] * self.inferred + self.left(inputs.left)
         result: Tensor = content + self.slot(inputs.slots) + control
         return result
-
-    def _feel(self, inputs: LMInputs, plan: Plan | None) -> Tensor:
-        """(B, S, width): the emotion of every position, as this prompt expresses it."""
-        emotion = inputs.emotion
-        if plan is None:
-            plain: Tensor = self.emotion(emotion)
-            return plain
-        emotion = emotion + inputs.inferred[..., None] * plan.emotion[:, None].to(emotion.dtype)
-        felt: Tensor = emotion.to(plan.basis.dtype) @ (plan.basis + self.emotion.weight.T)
-        return felt
 
     def hidden(self, inputs: LMInputs, plan: Plan | None = None) -> Tensor:
         """Hidden states (B, S, width); position s has seen positions <= s. Mix the experts first (`experts.use`)."""

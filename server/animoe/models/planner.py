@@ -67,9 +67,10 @@ class Planner(nn.Module):
         self.cged = CGED(config.cged, len(EMOTIONS))
         self.gate = Gate(config.samoe, inner)
         self.slots = nn.Linear(inner, PROMPT_SLOTS * width)
-        self.basis = nn.Sequential(nn.Linear(2 * inner, inner), nn.SiLU(), nn.Linear(inner, width))
+        expression = nn.Linear(inner, width)
+        self.basis = nn.Sequential(nn.Linear(2 * inner, inner), nn.SiLU(), expression)
         self.plain = nn.Linear(config.cged.features, inner)
-        for layer in (self.slots, self.basis[-1]):
+        for layer in (self.slots, expression):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
 

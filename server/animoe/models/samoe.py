@@ -18,11 +18,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from animoe.errors import InvalidRequest, ShapeError
+from animoe.models.sequence import ADAPTED
 
 MAX_EXPERTS = 128
 """Keys are rows of a 128 x 128 orthonormal matrix."""
-ADAPTED = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
-"""Names of the linear layers that experts adapt (Llama, Gemma, Qwen, Mistral alike)."""
 _KEY_SEED = 2512
 
 
@@ -86,13 +85,15 @@ class Gate(nn.Module):
 
     def forward(self, pooled: Tensor) -> Tensor:
         """(B, 1 + N) logits."""
-        return self.query(pooled) @ self.all_keys().T
+        logits: Tensor = self.query(pooled) @ self.all_keys().T
+        return logits
 
 
 def first_key(index: int) -> Tensor:
     """Row `index` of the orthonormal matrix that all bundles share."""
     random = torch.randn(MAX_EXPERTS, MAX_EXPERTS, generator=torch.Generator().manual_seed(_KEY_SEED))
-    return torch.linalg.qr(random)[0][index].clone()
+    row: Tensor = torch.linalg.qr(random)[0][index]
+    return row.clone()
 
 
 def top_k_weights(logits: Tensor, k: int, *, blocked: Tensor | None = None, forced: int | None = None) -> Tensor:
@@ -236,6 +237,16 @@ class ExpertBank:
         rows = slice(index * self.config.rank, (index + 1) * self.config.rank)
         found = {name: layer.stacked() for name, layer in self.layers.items()}
         return {name: (down[rows].detach().clone(), up[:, rows].detach().clone()) for name, (down, up) in found.items()}
+
+
+def silent_expert(backbone: nn.Module, rank: int) -> dict[str, tuple[Tensor, Tensor]]:
+    """An expert of zeros: what stands in the stacks of a bundle without experts."""
+    found = {}
+    for name, module in backbone.named_modules():
+        linear = module.base if isinstance(module, ExpertLinear) else module
+        if isinstance(linear, nn.Linear) and name.rsplit(".", 1)[-1] in ADAPTED:
+            found[name] = (torch.zeros(rank, linear.in_features), torch.zeros(linear.out_features, rank))
+    return found
 
 
 def merged_weights(bank: ExpertBank, weights: Sequence[float]) -> dict[str, Tensor]:

@@ -1,4 +1,5 @@
-"""What stands where in the generator's sequence: [prompt x K] [begin | resume] [token] [token] ... (no torch here)."""
+"""What stands where in the generator's sequence: [prompt x K] [begin | resume] [token] [token] ..., and which of its
+layers experts adapt (no torch here)."""
 
 from __future__ import annotations
 
@@ -12,3 +13,8 @@ MAX_LEFT = 96
 """Most tokens to go that are told apart (12.8 s)."""
 LEFT_OPEN = MAX_LEFT + 1
 """Value of `left` for motion without a planned end."""
+
+ADAPTED = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+"""Names of the linear layers that experts adapt (Llama, Gemma, Qwen, Mistral alike)."""
+EXPERT_INPUTS = tuple(f"{kind}_{side}" for kind in ADAPTED for side in ("down", "up"))
+"""Stacks of all experts: NAME_down (N, L, r, in) holds the A, NAME_up (N, L, r, out) the transposed B."""

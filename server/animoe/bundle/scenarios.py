@@ -1,0 +1,153 @@
+"""The scenarios that a bundle has learnt: immutable experts and planners, and one small file that says which count.
+
+experts/NAME@VERSION/     adapter_config.json, adapter_model.safetensors (PEFT LoRA); what the import found out about it
+planners/NNNN.safetensors the planner and the emotion vectors after generation NNNN
+scenarios.json            the current generation: its planner, and the columns of the gate in the order of its keys
+
+Publishing, rolling back and removing write nothing but a new `scenarios.json`, in one step: a reader sees the old
+generation or the new one. Columns never change their place; one that is not active is never chosen.
+
+A bundle may be the child of another (`manifest.parent`): what it does not hold itself is read from there, and the
+parent is never written.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from animoe.bundle.manifest import bundle_file
+from animoe.errors import BundleError
+from animoe.rig.rotations import Array
+
+SCENARIOS = "scenarios.json"
+_PREFIX = "base_model.model."
+
+
+@dataclass(frozen=True)
+class Column:
+    """One expert: `NAME@VERSION`. Inactive ones keep their place in the gate."""
+
+    scenario: str
+    version: int
+    active: bool = True
+
+    @property
+    def name(self) -> str:
+        return f"{self.scenario}@{self.version}"
+
+
+@dataclass(frozen=True)
+class ScenarioState:
+    """One generation of a bundle.
+
+    Attributes:
+        planner: file of the planner's weights, relative to the bundle; empty = as in the generator's own weights.
+        columns: of the gate after the base's, oldest first.
+        digest: of everything that decides which motion comes out, "" for a bundle without experts.
+    """
+
+    generation: int = 0
+    planner: str = ""
+    columns: tuple[Column, ...] = ()
+    digest: str = ""
+
+    def active(self) -> Iterator[tuple[int, Column]]:
+        """Index and column of the experts in use."""
+        return ((i, column) for i, column in enumerate(self.columns) if column.active)
+
+
+def read_state(folder: Path) -> ScenarioState:
+    """The current generation of a bundle.
+
+    Raises:
+        BundleError: the file is damaged.
+    """
+    path = bundle_file(folder, SCENARIOS)
+    if not path.is_file():
+        return ScenarioState()
+    try:
+        raw: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        columns = tuple(Column(str(c["scenario"]), int(c["version"]), bool(c["active"])) for c in raw["columns"])
+        return ScenarioState(int(raw["generation"]), str(raw["planner"]), columns, str(raw["digest"]))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise BundleError(
+            f"{path} is damaged: {error}; restore it, or roll back with `animoe scenario rollback`"
+        ) from error
+
+
+def write_state(folder: Path, state: ScenarioState) -> None:
+    """Makes `state` the current generation, in one step and durable."""
+    handle, name = tempfile.mkstemp(prefix=".scenarios-", dir=folder)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as stream:
+            json.dump(asdict(state), stream, indent=1)
+            stream.write("\n")
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.chmod(name, 0o644)
+        os.replace(name, folder / SCENARIOS)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def expert_folder(folder: Path, column: Column) -> Path:
+    """Where the files of an expert lie, in the bundle or in its parent."""
+    return bundle_file(folder, f"experts/{column.name}")
+
+
+def read_weights(path: Path) -> dict[str, Array]:
+    """Arrays of a safetensors file.
+
+    Raises:
+        BundleError: missing or damaged.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    try:
+        found: dict[str, Array] = load_file(path)
+    except (OSError, ValueError, SafetensorError) as error:
+        raise BundleError(f"cannot read {path}: {error}; restore the bundle") from error
+    return found
+
+
+def read_planner(folder: Path, state: ScenarioState) -> dict[str, Array]:
+    """Weights of the planner (`planner.` taken off) and `emotion.weight` of a generation."""
+    stored = read_weights(bundle_file(folder, state.planner or "motion_lm.safetensors"))
+    found = {name.removeprefix("planner."): value for name, value in stored.items() if name.startswith("planner.")}
+    return found | {"emotion.weight": stored["emotion.weight"]}
+
+
+def read_stacks(folder: Path, state: ScenarioState, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Array]:
+    """Experts as the generator's graph takes them: input name -> (N, L, r, width), zeros for inactive ones.
+
+    Args:
+        shapes: input name -> (L, r, width) of the graph's expert inputs.
+
+    Raises:
+        BundleError: an expert is missing or of another shape.
+    """
+    count = max(1, len(state.columns))
+    stacks = {name: np.zeros((count, *shape), dtype=np.float32) for name, shape in shapes.items()}
+    for row, column in state.active():
+        stored = read_weights(expert_folder(folder, column) / "adapter_model.safetensors")
+        for name, stack in stacks.items():
+            kind, side = name.rsplit("_", 1)
+            for layer in range(stack.shape[1]):
+                part = "mlp" if kind in ("gate_proj", "up_proj", "down_proj") else "self_attn"
+                key = f"{_PREFIX}layers.{layer}.{part}.{kind}.lora_{'A' if side == 'down' else 'B'}.weight"
+                value = stored.get(key)
+                value = value.T if value is not None and side == "up" else value
+                if value is None or value.shape != stack.shape[2:]:
+                    raise BundleError(f"expert {column.name} does not fit this generator ({key}); import it again")
+                stack[row, layer] = value
+    return stacks
