@@ -31,6 +31,7 @@ class FeetPlacer:
     Attributes:
         bones: (4, 2, 3) hip centre -> hip -> knee -> ankle -> toes of both legs of the rig, each in the space of the
             canonical joint that turns it.
+        hip_mismatch_m: how much farther out the rig's hips are than ours, scaled to its legs.
     """
 
     def __init__(self, rig: Rig, match: RestMatch) -> None:
@@ -47,6 +48,7 @@ class FeetPlacer:
             ]
         )
         self._ratio = match.leg_ratio
+        self.hip_mismatch_m = float(np.abs(bones[0] - own_bones[0] * match.leg_ratio)[:, 0].max())
         self._rest_heights = np.stack([rest[LEGS[2:], 1], rest_heights(rig, match)], axis=-1)  # (2, 2, 2)
 
     def turns(self, local: Array) -> Array:

@@ -16,10 +16,8 @@ from animoe.rig.canonical import FRAME_RATE_HZ
 
 ON, OFF = 0.6, 0.35
 """Contact probabilities above which a foot is locked and below which it is let go."""
-LANDING_PER_S = 40.0
+LANDING_PER_S = 80.0
 RELEASE_PER_S = 12.0
-MAX_OFFSET = 0.3
-"""In leg lengths: a foot whose source slides farther than this is let go until its contact ends."""
 _JUMP = 0.6  # leg lengths per frame: the character was put elsewhere
 _MAX_SPEED = 2.5  # leg lengths per second that a released foot may carry over
 _DT = 1.0 / FRAME_RATE_HZ
@@ -36,12 +34,13 @@ class FootLock:
 
     Args:
         leg_m: leg length of the rig.
+        farthest_m: a foot whose source slides farther than this is let go until its contact ends.
     """
 
-    __slots__ = ("_banned", "_held", "_leg", "_offset", "_point", "_speed", "_speeds", "_standing")
+    __slots__ = ("_banned", "_farthest", "_held", "_leg", "_offset", "_point", "_speed", "_speeds", "_standing")
 
-    def __init__(self, leg_m: float) -> None:
-        self._leg = leg_m
+    def __init__(self, leg_m: float, farthest_m: float) -> None:
+        self._leg, self._farthest = leg_m, farthest_m
         self._restart(None)
 
     def _restart(self, place: tuple[Point, Point] | None) -> None:
@@ -93,7 +92,7 @@ class FootLock:
         """The offset that brings the held joint nearer to its point; None when its source went too far away."""
         (px, pz), (ox, oz) = self._point, self._offset
         x, z = px + (held[0] - px) * _LANDING - place[0], pz + (held[1] - pz) * _LANDING - place[1]
-        if hypot(x, z) > MAX_OFFSET * self._leg:
+        if hypot(x, z) > self._farthest:
             self._banned = True
             return None
         limit = _MAX_SPEED * self._leg

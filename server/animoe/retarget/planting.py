@@ -19,6 +19,9 @@ from animoe.rig.rotations import Array
 
 _LARGEST_DROP = 0.08  # of the leg
 _HINGE = np.array([1.0, 0.0, 0.0])  # a canonical knee bends about +X
+_FARTHEST = 0.14
+"""In leg lengths: how far a held foot may be from its source. Rigs with other hips than ours get as much more: their
+feet swing wider with every turn of the pelvis."""
 _STILL_M = 1e-5
 
 Feet = tuple[FootLock, FootLock]
@@ -38,10 +41,11 @@ class Planting:
         lengths = np.linalg.norm(feet.bones[1:3], axis=-1)  # (2, 2) thigh, shin
         self._reach = lengths.sum(axis=0)
         self.leg_m = float(self._reach.mean())
+        self._farthest = _FARTHEST * self.leg_m + feet.hip_mismatch_m
 
     def start(self) -> Feet:
         """Both feet of a new character."""
-        return FootLock(self.leg_m), FootLock(self.leg_m)
+        return FootLock(self.leg_m, self._farthest), FootLock(self.leg_m, self._farthest)
 
     def apply(
         self, local: Array, turns: Array, centres: Array, contacts: Array, states: Sequence[Feet]
