@@ -136,7 +136,8 @@ def _draw(reading: RigReading, source: Path, target: Path) -> None:
         for role, joints in reading.roles.items()
         for joint in joints
     }
-    title = f"{source.name}: {reading.skeleton.joint_count} joints, {len(reading.roles)} roles"
+    pose = "a frame of the motion" if reading.moving else "rest pose"
+    title = f"{source.name}: {reading.skeleton.joint_count} joints, {len(reading.roles)} roles, {pose}"
     rig_sheet(reading.skeleton, reading.positions, marks, axes=_axes(reading), title=title, path=target)
 
 

@@ -102,13 +102,18 @@ def _project(body: Array, across: Array, marks: Mapping[int, JointMark], left_px
     """(J, 2) pixels; the joints with a role fill the panel, helpers far away are cut off."""
     seen = sorted(marks) or list(range(len(body)))
     low, high = body[seen].min(axis=0), body[seen].max(axis=0)
+    room_for_fingers = 0.08 * (high - low)
+    low, high = low - room_for_fingers, high + room_for_fingers
     room = (_PANEL_PX, _HEIGHT_PX - _TOP_PX - _BOTTOM_PX - 60)
     spans = np.maximum(high - low, 1e-6)
     scale = min(room[0] / max(spans[0], spans[2]), room[1] / spans[1])
     middle = (across[seen].min() + across[seen].max()) / 2
     x = left_px + _PANEL_PX / 2 + (across - middle) * scale
     y = _TOP_PX + 30 + (room[1] - spans[1] * scale) / 2 + (high[1] - body[:, 1]) * scale
-    return np.clip(np.stack([x, y], axis=-1), [left_px - 20, _TOP_PX], [left_px + _PANEL_PX + 20, _HEIGHT_PX - 50])
+    points: Array = np.clip(
+        np.stack([x, y], axis=-1), [left_px - 20, _TOP_PX], [left_px + _PANEL_PX + 20, _HEIGHT_PX - 50]
+    )
+    return points
 
 
 def _draw_bones(draw: ImageDraw.ImageDraw, skeleton: Skeleton, points: Array, marks: Mapping[int, JointMark]) -> None:

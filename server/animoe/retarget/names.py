@@ -16,7 +16,7 @@ LEFT, RIGHT, CENTRE = "left", "right", ""
 _SIDE_WORDS = {"l": LEFT, "left": LEFT, "lt": LEFT, "lft": LEFT, "r": RIGHT, "right": RIGHT, "rt": RIGHT, "rgt": RIGHT}
 _SIDE_WORDS |= {"左": LEFT, "右": RIGHT}
 _FILLERS = frozenset(
-    "mixamorig bip valvebiped biped cc base def deform jnt jt joint bone bn skel skeleton character char rig sk j b c "
+    "mixamorig bip valve biped cc base def deform jnt jt joint bone bn skel skeleton character char rig sk j b c "
     "m center centre mid middle bind skin armature actor human body bend sys hik geo".split()
 )
 _PARTS: Mapping[str, str] = {

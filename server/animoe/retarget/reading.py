@@ -11,8 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
+from animoe.errors import IncompatibleSkeleton
 from animoe.motion.clip import Clip
-from animoe.retarget.geometry import Body, find_body, refuse_four_legs
+from animoe.retarget.geometry import Body, find_body, on_four_legs
 from animoe.retarget.mapping import RigMapping, resolve
 from animoe.retarget.roles import find_roles, match_profile
 from animoe.retarget.topology import SPINE_ROLES, is_ancestor, split_spine, with_chains
@@ -50,6 +51,7 @@ class RigReading:
         ignored: joints that the mapping takes out.
         positions: (J, 3) model positions in metres of the pose that was looked at: the rest pose if a body could
             stand so, else the frame of the motion that stands most upright.
+        moving: `positions` are a frame of the motion.
         notes: what a person should look at, as sentences.
     """
 
@@ -60,6 +62,7 @@ class RigReading:
     profile: str | None
     ignored: frozenset[int]
     positions: Array
+    moving: bool
     notes: tuple[str, ...]
 
     @property
@@ -106,10 +109,18 @@ def inspect_skeleton(
     source = Evidence.PROFILE if profile else Evidence.NAME
     evidence = {role: _evidence(role, joints, given, told, source) for role, joints in roles.items()}
     confidence = {role: _confidence(roles[role], role, evidence[role], body) for role in roles}
-    if not given:
-        refuse_four_legs({role: joints[0] for role, joints in roles.items()}, body.positions)
+    on_four = (body.four_legs and not told) or on_four_legs(
+        {r: joints[0] for r, joints in roles.items()}, body.positions
+    )
+    if on_four and not given:
+        raise IncompatibleSkeleton(
+            "the rig stands on four legs: arms and legs both point down from a level trunk, and AniMoE moves bodies "
+            "that walk on two; if it is one, put it in a T- or A-pose, or name its joints in a mapping file"
+        )
     notes += _remarks(skeleton, roles, evidence, body)
-    return RigReading(skeleton, roles, confidence, evidence, profile, ignored, body.positions, tuple(notes))
+    return RigReading(
+        skeleton, roles, confidence, evidence, profile, ignored, body.positions, body.moving, tuple(notes)
+    )
 
 
 def _first_joints(
