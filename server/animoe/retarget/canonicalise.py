@@ -17,11 +17,13 @@ from animoe.errors import IncompatibleSkeleton
 from animoe.motion.clip import Clip
 from animoe.motion.pose_block import CONTACT_JOINTS
 from animoe.retarget.alignment import CANONICAL_INDEX, body_turn, leg_length, match_pose, torso_direction
+from animoe.retarget.chain_turns import read_neck, read_spine
 from animoe.retarget.mapping import RigMapping
 from animoe.retarget.reading import inspect_skeleton
 from animoe.retarget.reference import REFERENCES, corrected_match
 from animoe.retarget.roles import find_roles, match_profile
 from animoe.retarget.stance import body_clearance, floor_height, lift, stance_path
+from animoe.retarget.topology import SPINE_ROLES, with_chains
 from animoe.rig.canonical import CANONICAL_JOINTS, FRAME_RATE_HZ, canonical_skeleton
 from animoe.rig.kinematics import model_to_local
 from animoe.rig.rotations import Array, between, inverse, multiply, rotate, slerp, unroll
@@ -42,11 +44,15 @@ class RigReference:
         joints: canonical joint name -> rig joint index, for the roles that the rig has.
         offsets: canonical joint name -> (4,) G_rig_reference^-1 * G_match.
         scale: canonical leg length over the rig's leg length (also turns file units into metres).
+        spine, neck: (joint, offset) of every joint along them, from the pelvis outwards; empty where single joints say
+            enough.
     """
 
     joints: Mapping[str, int]
     offsets: Mapping[str, Array]
     scale: float
+    spine: Sequence[tuple[int, Array]] = ()
+    neck: Sequence[tuple[int, Array]] = ()
 
 
 def canonicalise(clip: Clip, mapping: RigMapping | None = None) -> Clip:
@@ -66,6 +72,12 @@ def canonicalise(clip: Clip, mapping: RigMapping | None = None) -> Clip:
     upright = _upright(clip.skeleton, reference, world_rotations)
     model = {role: multiply(world_rotations[:, r], reference.offsets[role]) for role, r in reference.joints.items()}
     model = {role: multiply(upright, q) for role, q in model.items()}
+    spine, neck = (
+        [multiply(upright, multiply(world_rotations[:, joint], offset)) for joint, offset in chain]
+        for chain in (reference.spine, reference.neck)
+    )
+    model |= read_spine(model["pelvis"], spine)
+    model |= read_neck(model.get("spine3", model["pelvis"]), neck, model.get("head")) if neck else {}
     rotations = unroll(model_to_local(_fill(model), canonical_skeleton().parents))
     known = [role for role in (*_HIPS, *CONTACT_JOINTS) if role in reference.joints]
     own = {role: rotate(upright, world_positions[:, reference.joints[role]]) * reference.scale for role in known}
@@ -124,6 +136,8 @@ def rig_reference(
     known = all(named.get(role) == joint for role, joint in joints.items())
     profile = (match_profile(skeleton) or "") if known else ""
     table = REFERENCES.get(profile)
+    spine: list[tuple[int, Array]] = []
+    neck: list[tuple[int, Array]] = []
     if table is not None:  # tables hold T-pose orientations, where every canonical joint is at identity
         offsets = {role: inverse(table[role]) for role in joints if role in table}
     else:
@@ -131,9 +145,14 @@ def rig_reference(
         body = body_turn(joints, positions)
         match = corrected_match(match_pose(joints, positions, body), joints, positions, body, profile)
         offsets = {role: multiply(inverse(rotations[r]), match[CANONICAL_INDEX[role]]) for role, r in joints.items()}
+        chains = with_chains(skeleton, {role: (joint,) for role, joint in joints.items()})
+        spine, neck = (
+            [(joint, multiply(inverse(rotations[joint]), body)) for role in roles for joint in chains.get(role, ())]
+            for roles in (SPINE_ROLES, ("neck",))
+        )
     own_legs = leg_length(skeleton.rest_model[1], joints)
     canonical_legs = leg_length(canonical_skeleton().rest_model[1], CANONICAL_INDEX)
-    return RigReference({r: joints[r] for r in offsets}, offsets, canonical_legs / own_legs)
+    return RigReference({r: joints[r] for r in offsets}, offsets, canonical_legs / own_legs, spine, neck)
 
 
 def _reference_pose(

@@ -8,12 +8,13 @@ way from pelvis to spine3, and canonical joints lie between the two joints next 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from animoe.retarget.alignment import CANONICAL_INDEX, RestMatch, facing
 from animoe.retarget.rig import Rig
+from animoe.retarget.topology import SPINE_ROLES
 from animoe.rig.canonical import CANONICAL_JOINTS, canonical_skeleton
 from animoe.rig.rotations import Array, inverse, multiply, slerp
 
@@ -28,8 +29,10 @@ def canonical_turns(rig: Rig, match: RestMatch, world_rotations: Array) -> Array
     """
     back = inverse(facing(match.body))
     turns = {role: _turn(joints[-1], role, match, world_rotations) for role, joints in rig.roles.items()}
-    turns |= _chain(rig, ("spine1", "spine2", "spine3"), _SPINE, turns, match, world_rotations)
-    turns |= _chain(rig, ("neck",), _NECK, turns, match, world_rotations)
+    spine = sorted({joint for role in SPINE_ROLES for joint in rig.roles.get(role, ())})
+    turns |= read_spine(turns["pelvis"], [_turn(joint, "spine3", match, world_rotations) for joint in spine])
+    neck = [_turn(joint, "neck", match, world_rotations) for joint in sorted(rig.roles.get("neck", ()))]
+    turns |= read_neck(turns.get("spine3", turns["pelvis"]), neck, turns.get("head"))
     parents = canonical_skeleton().parents
     for joint, role in enumerate(CANONICAL_JOINTS):
         if role not in turns:
@@ -43,26 +46,22 @@ def _turn(joint: int, role: str, match: RestMatch, world_rotations: Array) -> Ar
     return multiply(world_rotations[:, joint], offset)
 
 
-def _chain(
-    rig: Rig,
-    roles: Sequence[str],
-    keys: Sequence[str],
-    turns: Mapping[str, Array],
-    match: RestMatch,
-    world_rotations: Array,
-) -> dict[str, Array]:
-    """Canonical joints between the ends of `keys`, read from a chain of rig joints: the chain's last joint is the last
-    key, or stands a step before it where that is a joint of its own (the head)."""
-    chain = sorted({joint for role in roles for joint in rig.roles.get(role, ())})
-    apart = keys[-1] not in roles
-    if keys[0] not in turns or not (chain or keys[-1] in turns):
-        return {}
-    known = [turns[keys[0]], *(_turn(joint, keys[-1], match, world_rotations) for joint in chain)]
-    if apart and keys[-1] in turns:
-        known.append(turns[keys[-1]])
-    at = np.arange(len(known)) * (len(keys) - 1) / (len(chain) + apart)
-    inner = keys[1:-1] if apart else keys[1:]
-    return {key: _between(at, known, float(number)) for number, key in enumerate(inner, start=1)}
+def read_spine(pelvis: Array, chain: Sequence[Array]) -> dict[str, Array]:
+    """Rotations (T, 4) of spine1 to spine3 from those of the pelvis and of all spine joints; empty without any."""
+    return _read(_SPINE[1:], [pelvis, *chain], len(chain)) if chain else {}
+
+
+def read_neck(chest: Array, chain: Sequence[Array], head: Array | None) -> dict[str, Array]:
+    """Rotation (T, 4) of the neck from those of spine3, of all neck joints and of the head, as far as there are any."""
+    known = [chest, *chain] if head is None else [chest, *chain, head]
+    return _read(_NECK[1:-1], known, len(chain) + 1) if len(known) > 1 else {}
+
+
+def _read(keys: Sequence[str], known: Sequence[Array], steps: int) -> dict[str, Array]:
+    """What stands at 1, 2, ... of a chain whose rotations `known` stand `steps` to its whole length, the first at 0."""
+    length = 3 if keys[-1] == _SPINE[-1] else 2
+    at = np.arange(len(known)) * length / steps
+    return {key: _between(at, known, float(number)) for number, key in enumerate(keys, start=1)}
 
 
 def _between(at: Array, known: Sequence[Array], place: float) -> Array:
