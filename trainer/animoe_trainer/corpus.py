@@ -18,7 +18,7 @@ from animoe.motion.features import clip_to_features, heading_positions, mirrored
 from animoe.rig.rotations import Array
 from animoe_trainer.packs import RefusedRow, canonical_rows
 
-_VERSION = 5  # of the features and of the canonical form: a change makes cached corpora stale
+_VERSION = 6  # of the features and of the canonical form: a change makes cached corpora stale
 
 
 @dataclass(frozen=True)
