@@ -33,6 +33,16 @@ def rotated_constant(v: Array) -> Array:
     return np.stack(rows)
 
 
+_MATRICES: Array = np.stack([rotated_constant(axis) for axis in np.eye(3)], axis=-1).reshape(16, 9)
+
+
+def fast_rotate(q: Array, v: Array) -> Array:
+    """Vectors (..., 3) turned by unit quaternions (..., 4) of the same shape, float64."""
+    matrices = (squares(q) @ _MATRICES).reshape(*v.shape, 3)
+    turned: Array = np.matmul(matrices, v[..., None])[..., 0]
+    return turned
+
+
 def left_matrix(q: Array) -> Array:
     """(4, 4) L with L @ p = q * p."""
     return np.stack([multiply(q, _BASIS[i]) for i in range(4)], axis=-1)

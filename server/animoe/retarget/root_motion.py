@@ -9,9 +9,10 @@ import numpy as np
 from animoe.errors import InvalidRequest, NotFound
 from animoe.motion.features import heading
 from animoe.motion.pose_block import PoseBlock
-from animoe.retarget.frames import EngineFrame, positions_to_frame, quaternion_basis, rotations_to_frame
+from animoe.retarget.frames import EngineFrame, positions_to_frame, quaternion_basis
+from animoe.retarget.quadratic import left_matrix, right_matrix, rotated_constant, squares
 from animoe.retarget.rig import Rig
-from animoe.rig.rotations import Array, multiply, rotate, to_matrix
+from animoe.rig.rotations import Array, to_matrix
 from animoe.rig.skeleton import Skeleton
 
 
@@ -74,20 +75,18 @@ class RootWay:
     """
 
     def __init__(self, skeleton: Skeleton, frame: EngineFrame, turn: Array) -> None:
-        self._frame, self._facing = frame, to_matrix(turn)
-        self._way_in_frame = positions_to_frame(self._facing.T, frame)  # linear in the place
-        rotation, position = skeleton.rest_rotations[0], skeleton.rest_translations[0]
-        self._rest = rotation
-        self._rest_position = position
+        ahead = to_matrix(turn)
+        self._place = positions_to_frame(ahead.T, frame)  # linear in the place
+        self._heading = quaternion_basis(frame).T
+        into = quaternion_basis(frame.joints), to_matrix(frame.root_turn) @ frame.joints.axes / frame.unit_m
+        self._joint_turn = (left_matrix(frame.root_turn) @ into[0] @ right_matrix(skeleton.rest_rotations[0])).T
+        self._joint_place = (into[1] @ ahead).T
+        self._joint_rest = rotated_constant(skeleton.rest_translations[0]) @ into[1].T
 
     def in_frame(self, way: Array, yaws: Array) -> tuple[Array, Array]:
         """Positions (n, 3) and rotations (n, 4) of the way, (n, 3) metres and (n, 4), as the frame has them."""
-        return way @ self._way_in_frame, rotations_to_frame(yaws, self._frame)
+        return way @ self._place, yaws @ self._heading
 
     def root_joint(self, way: Array, yaws: Array) -> tuple[Array, Array]:
         """Local rotations (n, 4) and translations (n, 3) of a root joint that carries the way."""
-        world = way @ self._facing.T + rotate(yaws, np.broadcast_to(self._rest_position, way.shape))
-        rotation = multiply(yaws, np.broadcast_to(self._rest, yaws.shape))
-        joints, turn = self._frame.joints, self._frame.root_turn
-        turned = multiply(np.broadcast_to(turn, yaws.shape), rotation @ quaternion_basis(joints).T)
-        return turned, rotate(np.broadcast_to(turn, yaws.shape), positions_to_frame(world, joints))
+        return yaws @ self._joint_turn, way @ self._joint_place + squares(yaws) @ self._joint_rest

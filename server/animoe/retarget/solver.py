@@ -31,9 +31,11 @@ from animoe.retarget.alignment import CANONICAL_INDEX, RestMatch, facing, match_
 from animoe.retarget.chains import Drive, drives, remainder
 from animoe.retarget.feet import FeetPlacer
 from animoe.retarget.frames import EngineFrame, locals_from_frame, locals_to_frame, quaternion_basis
+from animoe.retarget.ik_bones import IkBones
 from animoe.retarget.planting import Feet, Planting
 from animoe.retarget.quadratic import (
     fast_multiply,
+    fast_rotate,
     left_matrix,
     power,
     right_matrix,
@@ -111,8 +113,8 @@ class Retargeter:
 
     Attributes:
         translated_joints: joints whose local translation is streamed: the pelvis (and limbs that do not hang
-            on it), and the root joint above it when it carries the way (RootMotion.ROOT_BONE). Else joints above
-            the pelvis, such as Unreal's `root`, stay at rest.
+            on it), before it the root joint when it carries the way (RootMotion.ROOT_BONE), after it the IK bones
+            of Unreal rigs. Else joints above the pelvis, such as Unreal's `root`, stay at rest.
         rest_rotations: (J, 4) local rest rotations in the frame.
         rest_translations: (J, 3) local rest translations in the frame and its unit.
     """
@@ -128,7 +130,7 @@ class Retargeter:
         plan = drives(rig)
         driven = tuple(d.joint for d in plan if d.parent < 0)
         self._root_bone = self.options.root_motion is RootMotion.ROOT_BONE and driven[0] != 0
-        self.translated_joints = (0, *driven) if self._root_bone else driven
+        carried = (0, *driven) if self._root_bone else driven
         self._compile_rotations(plan, match, turn)
         self._compile_root(driven, match, turn)
         self._feet = FeetPlacer(rig, match)
@@ -136,6 +138,9 @@ class Retargeter:
         self._reaching = Reaching(rig, match, self.options.reach) if self.options.reach else None
         self._twist = TwistJoints(rig, match, frame, self.rest_rotations)
         self._way = RootWay(skeleton, frame, turn)
+        moving = {*self._driven.tolist(), *self._twist.joints.tolist()}
+        self._ik_bones = IkBones(rig, self.rest_rotations, self.rest_translations, moving, carried)
+        self.translated_joints = (*carried, *self._ik_bones.joints)
 
     def start(self) -> RetargetState:
         """The state of a new character, before its first block."""
@@ -189,11 +194,13 @@ class Retargeter:
             back = conjugate(yaws)
             local = local.copy()
             local[:, _PELVIS] = fast_multiply(back, local[:, _PELVIS])
-            centres = rotate(back, centres - way)
+            centres = fast_rotate(back, centres - way)
         rotations, translations = self._rotations(local), self._translations(local, centres)
         if self._root_bone:
             rotations[:, 0], first = self._way.root_joint(way, yaws)
             translations = np.concatenate([first[:, None], translations], axis=1)
+        if self._ik_bones.joints:
+            translations = np.concatenate([translations, self._ik_bones.apply(rotations, translations)], axis=1)
         places, headings = self._way.in_frame(way, yaws)
         parts = [rotations, translations, contacts, places, headings]
         rows = [slice(i * count, (i + 1) * count) for i in range(len(blocks))]

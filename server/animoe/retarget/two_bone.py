@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from animoe.retarget.quadratic import fast_multiply
+from animoe.retarget.quadratic import fast_multiply, fast_rotate
 from animoe.rig.rotations import Array
 
 STRAIGHT = 0.998
@@ -34,14 +34,15 @@ def bend_to(
     a, b = _length(first), _length(second)
     now, wanted = _length(source), _length(target)
     reach = np.maximum(now, STRAIGHT * (a + b))
-    reached = np.clip(wanted, np.abs(a - b) + 1e-6, reach)
+    reached = np.minimum(np.maximum(wanted, np.abs(a - b) + 1e-6), reach)
     normal = _cross(first, second)
-    sine = _length(normal) / np.maximum(a * b, 1e-12)
-    axis = np.where((sine > _BENT)[..., None], normal / np.maximum(_length(normal), 1e-12)[..., None], hinges)
-    cosine = (reached**2 - a**2 - b**2) / (2 * a * b)
-    bend = np.arccos(np.clip(cosine, -1.0, 1.0)) - np.arctan2(sine, _dot(first, second) / (a * b))
+    area, size = _length(normal), np.maximum(a * b, 1e-12)
+    sine = area / size
+    axis = np.where((sine > _BENT)[..., None], normal / np.maximum(area, 1e-12)[..., None], hinges)
+    cosine = (reached**2 - a**2 - b**2) / (2 * size)
+    bend = np.arccos(np.minimum(np.maximum(cosine, -1.0), 1.0)) - np.arctan2(area, _dot(first, second))
     turn = _about(axis, bend)
-    end = first + _turned(turn, second)
+    end = first + fast_rotate(turn, second)
     swing = _between(end, target)
     return fast_multiply(swing, upper), fast_multiply(swing, fast_multiply(turn, lower)), np.abs(wanted - reached)
 
@@ -62,13 +63,6 @@ def _between(a: Array, b: Array) -> Array:
     scale = np.sqrt(_dot(a, a) * _dot(b, b))
     q = np.concatenate([_cross(a, b), (scale + _dot(a, b))[..., None]], axis=-1)
     result: Array = q / np.maximum(np.sqrt(_dot(q, q)), 1e-12)[..., None]
-    return result
-
-
-def _turned(q: Array, v: Array) -> Array:
-    xyz = q[..., :3]
-    t = 2 * _cross(xyz, v)
-    result: Array = v + q[..., 3:] * t + _cross(xyz, t)
     return result
 
 
