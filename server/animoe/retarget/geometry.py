@@ -102,6 +102,8 @@ def on_four_legs(roles: Mapping[str, int], positions: Array) -> bool:
     ]
     trunk = unit(at["left_shoulder"] + at["right_shoulder"] - at["left_hip"] - at["right_hip"])
     down = unit(np.sum(limbs, axis=0))
+    if not np.any(trunk):
+        return False
     return all(float(limb @ down) > 0.7 for limb in limbs) and abs(float(trunk @ down)) < 0.6
 
 
