@@ -180,8 +180,9 @@ def _matched(left: Sequence[int], right: Sequence[int], reach: Array, lengths: A
     free, matches = sorted(right, key=lambda c: -reach[c])[:_MAX_SIBLINGS], []
     for measure in (reach, lengths):
         for child in tuple(waiting):
-            twin = max(free, key=lambda c, own=float(measure[child]), m=measure: _alike(own, float(m[c])), default=None)
-            if twin is not None and _alike(float(measure[child]), float(measure[twin])) >= _ALIKE:
+            alike = {c: _alike(float(measure[child]), float(measure[c])) for c in free}
+            twin = max(free, key=alike.__getitem__, default=None)
+            if twin is not None and alike[twin] >= _ALIKE:
                 matches.append((child, twin))
                 free.remove(twin)
                 waiting.remove(child)
