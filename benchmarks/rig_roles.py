@@ -1,6 +1,6 @@
 """How many joints of a rig are found in their role: by names, and by hierarchy and geometry alone.
 
-    python benchmarks/rig_roles.py [--names bone_names.json] [--packs DIR] [--unreal ue_rest_pose.json] [--draws 20]
+    python benchmarks/rig_roles.py [--names bone_names.json] [--packs DIR] [--unreal ue_rest_pose.json]
 
 words: by what names mean, without the tables of known rigs; all: as the product reads it; geometry: names replaced by
 bone_000, bone_001, ... and siblings shuffled, so that nothing but geometry is left. Truth: the name tables. Rigs
@@ -12,10 +12,11 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from synthetic_bodies import EXTRAS, grow, shuffled
+from synthetic_bodies import EXTRAS, grow, random_order, reordered, shuffled
 
 from animoe.conversion.rig_files import read_rig_file
 from animoe.errors import AniMoEError
@@ -36,6 +37,7 @@ def main() -> None:
     parser.add_argument("--names", type=Path, help="table of rigs with finger names; default: the product's own")
     parser.add_argument("--packs", type=Path, help="folder of animation packs")
     parser.add_argument("--unreal", type=Path, help="Unreal rest poses")
+    parser.add_argument("--seed", type=int, default=0, help="first seed of the synthetic bodies")
     parser.add_argument("--draws", type=int, default=20, help="synthetic bodies per rig and kind")
     arguments = parser.parse_args()
     print(f"{'rig':<34} {'joints':>6}  {'words':>7}  {'all':>7}  {'geometry':>9}  wrong by geometry")
@@ -45,7 +47,7 @@ def main() -> None:
     tables = name_tables() if arguments.names is None else read_tables(arguments.names)
     for extras in (False, True):
         for rig, table in tables.items():
-            totals.append(report_synthetic(rig, table, arguments.draws, extras))
+            totals.append(report_synthetic(rig, table, range(arguments.seed, arguments.seed + arguments.draws), extras))
     good = sum(total >= 0.9 for total in totals)
     print(f"mean of rigs {np.mean(totals):.1%}, worst {min(totals):.1%}, {good}/{len(totals)} at 90 % or more")
 
@@ -88,10 +90,10 @@ def report_real(title: str, skeleton: Skeleton, clips: Sequence[Clip]) -> float:
     return score
 
 
-def report_synthetic(rig: str, table: Mapping[str, Sequence[str]], draws: int, extras: bool) -> float:
+def report_synthetic(rig: str, table: Mapping[str, Sequence[str]], seeds: Sequence[int], extras: bool) -> float:
     scores, named, words = [], [], []
     wrong: dict[str, int] = {}
-    for seed in range(draws):
+    for seed in seeds:
         random = np.random.default_rng(seed)
         carried = [kind for kind in EXTRAS if extras and random.random() < 0.5]
         skeleton = grow(rig, table, random, extras=carried)
@@ -135,7 +137,18 @@ def real_rigs(arguments: argparse.Namespace) -> Iterator[tuple[str, Skeleton, Se
             skeleton, clips = read_rig_file(path)
             if (key, skeleton.digest) not in seen:
                 seen.add((key, skeleton.digest))
-                yield f"{path.parent.name}/{path.stem}"[:33], skeleton, clips[:2]
+                order = random_order(skeleton, random)
+                shuffled_skeleton = reordered(skeleton, order)
+                moving = [
+                    replace(
+                        clip,
+                        skeleton=shuffled_skeleton,
+                        local_rotations=clip.local_rotations[:, order],
+                        local_translations=clip.local_translations[:, order],
+                    )
+                    for clip in clips[:2]
+                ]
+                yield f"{path.parent.name}/{path.stem}"[:33], shuffled_skeleton, moving
 
 
 def unreal_skeleton(bones: Sequence[Mapping[str, object]]) -> Skeleton:

@@ -241,14 +241,22 @@ def _below(body: Growing, joint: int) -> list[int]:
 
 def shuffled(skeleton: Skeleton, random: np.random.Generator) -> Skeleton:
     """The same skeleton with siblings in random order."""
-    order = [0]
-    stack = [0]
-    while stack:
-        joint = stack.pop(random.integers(len(stack)))
-        if joint:
-            order.append(joint)
-        stack.extend(skeleton.children[joint])
+    return reordered(skeleton, random_order(skeleton, random))
+
+
+def random_order(skeleton: Skeleton, random: np.random.Generator) -> list[int]:
+    """Joints, parents before children, else in random order."""
+    order: list[int] = []
+    waiting = [0]
+    while waiting:
+        order.append(waiting.pop(random.integers(len(waiting))))
+        waiting.extend(skeleton.children[order[-1]])
+    return order
+
+
+def reordered(skeleton: Skeleton, order: Sequence[int]) -> Skeleton:
+    """The same skeleton with joint `order[i]` in place i."""
     new = {old: i for i, old in enumerate(order)}
-    parents = [-1 if skeleton.parents[j] < 0 else new[int(skeleton.parents[j])] for j in order]
-    names = [skeleton.joint_names[j] for j in order]
+    parents = [new.get(int(skeleton.parents[joint]), -1) for joint in order]
+    names = [skeleton.joint_names[joint] for joint in order]
     return Skeleton.build(names, parents, skeleton.rest_translations[order], skeleton.rest_rotations[order])
