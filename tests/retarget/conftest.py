@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
@@ -61,3 +63,39 @@ def walk() -> PoseBlock:
         put(f"{side}_wrist", _X, 0.3 * swing)
     path = np.cumsum(np.stack([np.sin(turn), 0 * turn, np.cos(turn)], axis=-1) * 1.3 / 30, axis=0)
     return _grounded(q, path + [0.0, 0.95, 0.0])
+
+
+@pytest.fixture(scope="session")
+def stride() -> Callable[..., PoseBlock]:
+    """Makes walks straight ahead at 0.8 m/s whose standing feet slide forwards by `slide` m/s; true contacts."""
+    return _stride
+
+
+def _stride(slide: float = 0.1, frames: int = 90, speed: float = 0.8) -> PoseBlock:
+    period, stance = 30, 18
+    length = (speed - slide) * stance / 30
+    q = np.tile(IDENTITY, (frames, 22, 1))
+    contacts = np.zeros((frames, 4))
+    for side, (name, lag) in enumerate((("left", 0), ("right", period // 2))):
+        phase = (np.arange(frames) + lag) % period
+        stands = phase < stance
+        s = np.clip((phase - stance) / (period - stance), 0, 1)
+        tangent = -(speed - slide) * (period - stance) / 30
+        swing = length * (3 * s**2 - 2 * s**3) + tangent * (s - 3 * s**2 + 2 * s**3)
+        ahead = np.where(stands, length / 2 - (speed - slide) * phase / 30, swing - length / 2)
+        _put_foot(q, name, ahead, 0.78 - np.where(stands, 0.0, 0.08 * np.sin(np.pi * s) ** 2))
+        contacts[:, 2 * side : 2 * side + 2] = stands[:, None]
+    root = np.zeros((frames, 3))
+    root[:, 1], root[:, 2] = 0.07 + 0.08 + 0.78, speed * np.arange(frames) / 30
+    return PoseBlock(0, q, root, contacts, np.zeros(frames))
+
+
+def _put_foot(q: np.ndarray, side: str, ahead: np.ndarray, below: np.ndarray) -> None:
+    """Bends a leg so that its ankle is `ahead` of and `below` its hip, the foot level."""
+    thigh, shin = 0.42, 0.40
+    reach = np.hypot(ahead, below)
+    upper = np.arccos((thigh**2 + reach**2 - shin**2) / (2 * thigh * reach))
+    lower = np.arccos((shin**2 + reach**2 - thigh**2) / (2 * shin * reach))
+    hip = np.arctan2(-ahead, below) - upper
+    for joint, angle in (("hip", hip), ("knee", upper + lower), ("ankle", -hip - upper - lower)):
+        q[:, CANONICAL_JOINTS.index(f"{side}_{joint}")] = from_axis_angle(_X, angle)

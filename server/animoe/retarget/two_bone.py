@@ -59,10 +59,11 @@ def _about(axis: Array, angle: Array) -> Array:
 
 
 def _between(a: Array, b: Array) -> Array:
-    """Shortest turns from a to b (..., 3) of any length; both are far from opposite here."""
+    """Shortest turns from a to b (..., 3) of any length; none where they are opposite or of no length."""
     scale = np.sqrt(_dot(a, a) * _dot(b, b))
-    q = np.concatenate([_cross(a, b), (scale + _dot(a, b))[..., None]], axis=-1)
-    result: Array = q / np.maximum(np.sqrt(_dot(q, q)), 1e-12)[..., None]
+    w = scale * (1 + 1e-12) + _dot(a, b) + 1e-30
+    q = np.concatenate([_cross(a, b), w[..., None]], axis=-1)
+    result: Array = q / np.sqrt(_dot(q, q))[..., None]
     return result
 
 
