@@ -23,7 +23,7 @@ class GetCapabilitiesRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class GetCapabilitiesResponse(_message.Message):
-    __slots__ = ("server_version", "bundle_name", "bundle_digest", "emotions", "rigs", "frame_rate_hz", "frames_per_block", "max_prompt_chars", "min_seconds", "max_seconds", "max_joint_count", "max_stream_count")
+    __slots__ = ("server_version", "bundle_name", "bundle_digest", "emotions", "rigs", "frame_rate_hz", "frames_per_block", "max_prompt_chars", "min_seconds", "max_seconds", "max_joint_count", "max_stream_count", "generation", "experts", "max_upload_bytes")
     SERVER_VERSION_FIELD_NUMBER: _ClassVar[int]
     BUNDLE_NAME_FIELD_NUMBER: _ClassVar[int]
     BUNDLE_DIGEST_FIELD_NUMBER: _ClassVar[int]
@@ -36,6 +36,9 @@ class GetCapabilitiesResponse(_message.Message):
     MAX_SECONDS_FIELD_NUMBER: _ClassVar[int]
     MAX_JOINT_COUNT_FIELD_NUMBER: _ClassVar[int]
     MAX_STREAM_COUNT_FIELD_NUMBER: _ClassVar[int]
+    GENERATION_FIELD_NUMBER: _ClassVar[int]
+    EXPERTS_FIELD_NUMBER: _ClassVar[int]
+    MAX_UPLOAD_BYTES_FIELD_NUMBER: _ClassVar[int]
     server_version: str
     bundle_name: str
     bundle_digest: str
@@ -48,7 +51,10 @@ class GetCapabilitiesResponse(_message.Message):
     max_seconds: float
     max_joint_count: int
     max_stream_count: int
-    def __init__(self, server_version: _Optional[str] = ..., bundle_name: _Optional[str] = ..., bundle_digest: _Optional[str] = ..., emotions: _Optional[_Iterable[str]] = ..., rigs: _Optional[_Iterable[_Union[_skeleton_pb2.RigProfile, _Mapping]]] = ..., frame_rate_hz: _Optional[float] = ..., frames_per_block: _Optional[int] = ..., max_prompt_chars: _Optional[int] = ..., min_seconds: _Optional[float] = ..., max_seconds: _Optional[float] = ..., max_joint_count: _Optional[int] = ..., max_stream_count: _Optional[int] = ...) -> None: ...
+    generation: int
+    experts: _containers.RepeatedScalarFieldContainer[str]
+    max_upload_bytes: int
+    def __init__(self, server_version: _Optional[str] = ..., bundle_name: _Optional[str] = ..., bundle_digest: _Optional[str] = ..., emotions: _Optional[_Iterable[str]] = ..., rigs: _Optional[_Iterable[_Union[_skeleton_pb2.RigProfile, _Mapping]]] = ..., frame_rate_hz: _Optional[float] = ..., frames_per_block: _Optional[int] = ..., max_prompt_chars: _Optional[int] = ..., min_seconds: _Optional[float] = ..., max_seconds: _Optional[float] = ..., max_joint_count: _Optional[int] = ..., max_stream_count: _Optional[int] = ..., generation: _Optional[int] = ..., experts: _Optional[_Iterable[str]] = ..., max_upload_bytes: _Optional[int] = ...) -> None: ...
 
 class GenerateClipRequest(_message.Message):
     __slots__ = ("text", "seconds", "rig", "emotion", "seed", "sampling")
@@ -133,12 +139,18 @@ class AnimateResponse(_message.Message):
     def __init__(self, header: _Optional[_Union[_clip_pb2.MotionHeader, _Mapping]] = ..., frames: _Optional[_Union[_clip_pb2.FrameBlock, _Mapping]] = ..., control_applied: _Optional[_Union[ControlApplied, _Mapping]] = ..., control_rejected: _Optional[_Union[ControlRejected, _Mapping]] = ..., ended: _Optional[_Union[AnimateEnded, _Mapping]] = ...) -> None: ...
 
 class ControlApplied(_message.Message):
-    __slots__ = ("control_id", "first_frame")
+    __slots__ = ("control_id", "first_frame", "experts", "generation", "bundle_digest")
     CONTROL_ID_FIELD_NUMBER: _ClassVar[int]
     FIRST_FRAME_FIELD_NUMBER: _ClassVar[int]
+    EXPERTS_FIELD_NUMBER: _ClassVar[int]
+    GENERATION_FIELD_NUMBER: _ClassVar[int]
+    BUNDLE_DIGEST_FIELD_NUMBER: _ClassVar[int]
     control_id: int
     first_frame: int
-    def __init__(self, control_id: _Optional[int] = ..., first_frame: _Optional[int] = ...) -> None: ...
+    experts: _containers.RepeatedCompositeFieldContainer[_clip_pb2.ExpertWeight]
+    generation: int
+    bundle_digest: str
+    def __init__(self, control_id: _Optional[int] = ..., first_frame: _Optional[int] = ..., experts: _Optional[_Iterable[_Union[_clip_pb2.ExpertWeight, _Mapping]]] = ..., generation: _Optional[int] = ..., bundle_digest: _Optional[str] = ...) -> None: ...
 
 class ControlRejected(_message.Message):
     __slots__ = ("control_id", "reason", "message")

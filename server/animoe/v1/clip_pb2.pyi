@@ -38,7 +38,7 @@ class Sampling(_message.Message):
     def __init__(self, temperature: _Optional[float] = ..., top_p: _Optional[float] = ...) -> None: ...
 
 class MotionHeader(_message.Message):
-    __slots__ = ("rig_name", "rig_digest", "skeleton", "frame", "frame_rate_hz", "bundle_name", "bundle_digest", "seed", "translated_joints", "contact_joints", "frames_per_block", "options")
+    __slots__ = ("rig_name", "rig_digest", "skeleton", "frame", "frame_rate_hz", "bundle_name", "bundle_digest", "seed", "translated_joints", "contact_joints", "frames_per_block", "options", "experts", "generation")
     RIG_NAME_FIELD_NUMBER: _ClassVar[int]
     RIG_DIGEST_FIELD_NUMBER: _ClassVar[int]
     SKELETON_FIELD_NUMBER: _ClassVar[int]
@@ -51,6 +51,8 @@ class MotionHeader(_message.Message):
     CONTACT_JOINTS_FIELD_NUMBER: _ClassVar[int]
     FRAMES_PER_BLOCK_FIELD_NUMBER: _ClassVar[int]
     OPTIONS_FIELD_NUMBER: _ClassVar[int]
+    EXPERTS_FIELD_NUMBER: _ClassVar[int]
+    GENERATION_FIELD_NUMBER: _ClassVar[int]
     rig_name: str
     rig_digest: str
     skeleton: _skeleton_pb2.Skeleton
@@ -63,7 +65,17 @@ class MotionHeader(_message.Message):
     contact_joints: _containers.RepeatedScalarFieldContainer[int]
     frames_per_block: int
     options: _skeleton_pb2.RetargetOptions
-    def __init__(self, rig_name: _Optional[str] = ..., rig_digest: _Optional[str] = ..., skeleton: _Optional[_Union[_skeleton_pb2.Skeleton, _Mapping]] = ..., frame: _Optional[_Union[_skeleton_pb2.EngineFrame, str]] = ..., frame_rate_hz: _Optional[float] = ..., bundle_name: _Optional[str] = ..., bundle_digest: _Optional[str] = ..., seed: _Optional[int] = ..., translated_joints: _Optional[_Iterable[int]] = ..., contact_joints: _Optional[_Iterable[int]] = ..., frames_per_block: _Optional[int] = ..., options: _Optional[_Union[_skeleton_pb2.RetargetOptions, _Mapping]] = ...) -> None: ...
+    experts: _containers.RepeatedCompositeFieldContainer[ExpertWeight]
+    generation: int
+    def __init__(self, rig_name: _Optional[str] = ..., rig_digest: _Optional[str] = ..., skeleton: _Optional[_Union[_skeleton_pb2.Skeleton, _Mapping]] = ..., frame: _Optional[_Union[_skeleton_pb2.EngineFrame, str]] = ..., frame_rate_hz: _Optional[float] = ..., bundle_name: _Optional[str] = ..., bundle_digest: _Optional[str] = ..., seed: _Optional[int] = ..., translated_joints: _Optional[_Iterable[int]] = ..., contact_joints: _Optional[_Iterable[int]] = ..., frames_per_block: _Optional[int] = ..., options: _Optional[_Union[_skeleton_pb2.RetargetOptions, _Mapping]] = ..., experts: _Optional[_Iterable[_Union[ExpertWeight, _Mapping]]] = ..., generation: _Optional[int] = ...) -> None: ...
+
+class ExpertWeight(_message.Message):
+    __slots__ = ("expert", "weight")
+    EXPERT_FIELD_NUMBER: _ClassVar[int]
+    WEIGHT_FIELD_NUMBER: _ClassVar[int]
+    expert: str
+    weight: float
+    def __init__(self, expert: _Optional[str] = ..., weight: _Optional[float] = ...) -> None: ...
 
 class FrameBlock(_message.Message):
     __slots__ = ("first_frame", "frame_count", "local_rotations", "local_translations", "contacts", "root_positions", "root_rotations")
