@@ -35,7 +35,8 @@ def test_a_clip_comes_back_from_rigs(pack: Path) -> None:
     assert free["end_effector"]["p95"] < 0.1
     assert free["slide_ratio"] is None or free["slide_ratio"] < 1.5
     assert free["jitter_ratio"] == pytest.approx(1.0, abs=0.25)
-    assert {"median", "p95", "worst", "clips_p95", "worst_clips"} <= set(report["source"]["foot_slide"])
+    assert {"median", "p95", "worst", "clips_p95", "clips_within", "worst_clips"} <= set(report["source"]["foot_slide"])
+    assert free["penetration"]["clips_within"] == 1.0
 
 
 def test_locked_feet_slide_less(pack: Path) -> None:

@@ -61,7 +61,8 @@ def evaluate_retarget(
         feet of the files' own skeletons slide; `rigs`: rig -> "free" and "locked" (feet) -> figures; `checks`: the
         targets, with `passed` and `text`.
         Figures are measure -> median, p95 and worst over all frames, `clips_p95` (p95 over clips of the worst frame)
-        and the worst clips by name, frame and part; with `angle_error` of the way back, and `slide_ratio` and
+        the share of clips that keep the measure's own limit (`clips_within`) and the worst clips by name, frame and
+        part; with `angle_error` of the way back, and `slide_ratio` and
         `jitter_ratio` to the source.
 
     Raises:
@@ -104,6 +105,7 @@ class _Tally:
     def __init__(self) -> None:
         self._values: dict[str, list[Array]] = defaultdict(list)
         self._worst: dict[str, list[tuple[float, str, int, str]]] = defaultdict(list)
+        self._passed: dict[str, list[bool]] = defaultdict(list)
 
     def add(self, report: QualityReport, label: str) -> None:
         for name, found in report.measures.items():
@@ -111,6 +113,8 @@ class _Tally:
 
     def add_measure(self, name: str, found: Measure, label: str) -> None:
         self.add_values(name, found.values)
+        if found.passed is not None:
+            self._passed[name].append(found.passed)
         if found.worst is not None and found.worst_frame is not None:
             self._worst[name].append((found.worst, label, found.worst_frame, found.worst_part))
 
@@ -133,6 +137,8 @@ class _Tally:
             figures["clips_p95"] = float(np.percentile([value for value, *_ in worst], 95))
             keys = ("value", "clip", "frame", "part")
             figures["worst_clips"] = [dict(zip(keys, row, strict=True)) for row in worst[:_WORST] if row[3]]
+        if self._passed[name]:
+            figures["clips_within"] = float(np.mean(self._passed[name]))
         return figures
 
 
@@ -260,13 +266,19 @@ def _row(name: str, figures: dict[str, Any]) -> tuple[str, ...]:
         found = figures.get(measure_name, {})
         return " / ".join(figure(found.get(key), digits) for key in keys) if found else "-"
 
+    def share(measure_name: str) -> str:
+        within = figures[measure_name].get("clips_within")
+        return "-" if within is None else f"{100 * within:.1f}"
+
     frames, clips = ("median", "p95"), ("p95", "clips_p95")
     return (
         name,
         pair("angle_error", frames, 2),
         pair("foot_slide", frames),
         figure(figures.get("slide_ratio")),
+        share("foot_slide"),
         pair("penetration", clips),
+        share("penetration"),
         pair("joint_limits", clips),
         pair("self_intersection", clips),
         pair("end_effector", frames),
