@@ -197,7 +197,10 @@ def make() -> PackMaker:
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> TinyRun:
     from animoe.engine.prompt_encoder import PromptEncoder
+    from animoe.models.cged import CGEDConfig
     from animoe.models.motion_lm import OWN_LLAMA, MotionLMConfig
+    from animoe.models.planner import PlannerConfig
+    from animoe.models.samoe import SAMoEConfig
     from animoe.models.tokenizer import TokenizerConfig
     from animoe_trainer.base import train_base
     from animoe_trainer.corpus import load_corpus
@@ -215,7 +218,8 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> TinyRun:
     tokenizer = train_tokenizer(corpus, run.tokenizer, shape, loop, frames_per_batch=256)
     export_prompt_encoder(str(write_tiny_encoder(run.encoder)), run.base)
     llama = OWN_LLAMA | {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_key_value_heads": 2}
-    lm = MotionLMConfig(shape.groups, tokenizer.codebook_size, sentence_dim=32, backbone=llama)
+    planner = PlannerConfig(CGEDConfig(32, 32, 2), SAMoEConfig(rank=2, alpha=4.0)).to_dict()
+    lm = MotionLMConfig(shape.groups, tokenizer.codebook_size, sentence_dim=32, backbone=llama, planner=planner)
     train_base(corpus, tokenizer, PromptEncoder(run.base), run.base, lm, loop, BatchConfig(batch=8))
     make_bundle(run.tokenizer, run.base, run.bundle, "tiny")
     return run

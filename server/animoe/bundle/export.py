@@ -23,12 +23,11 @@ from torch import Tensor, nn
 
 from animoe.models.decode_step import INPUT_NAMES, OUTPUT_NAMES, DecodeStep, stack_experts
 from animoe.models.motion_lm import MotionLM
-from animoe.models.samoe import silent_expert
+from animoe.models.samoe import SAMoEConfig, silent_expert
 from animoe.models.sequence import EXPERT_INPUTS, PROMPT_SLOTS, SLOT_TOKEN
 from animoe.models.tokenizer import Tokenizer
 from animoe.motion.emotion import EMOTIONS
 
-_RANK = 8  # of the example experts
 _LARGE = 256  # elements; smaller constants stay as they are
 
 
@@ -80,7 +79,8 @@ def export_motion_lm(lm: MotionLM, weights: Path, path: Path) -> None:
 
 def example_inputs(step: DecodeStep, *, batch: int, new: int, past: int) -> dict[str, Tensor]:
     """Well-formed inputs of a decode step, in the order of INPUT_NAMES."""
-    config = step.lm.config
+    config, planner = step.lm.config, step.lm.planner
+    rank = (planner.config.samoe if planner is not None else SAMoEConfig()).rank
     positions = past + torch.arange(new).repeat(batch, 1)
     return {
         "sentence": torch.randn(batch, config.sentence_dim),
@@ -100,7 +100,7 @@ def example_inputs(step: DecodeStep, *, batch: int, new: int, past: int) -> dict
         "temperature": torch.ones(batch),
         "top_p": torch.full((batch,), 0.95),
         **dict(
-            zip(EXPERT_INPUTS, stack_experts([silent_expert(step.lm.backbone, _RANK)] * 3, step.layers), strict=True)
+            zip(EXPERT_INPUTS, stack_experts([silent_expert(step.lm.backbone, rank)] * 3, step.layers), strict=True)
         ),
     }
 
