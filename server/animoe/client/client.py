@@ -39,7 +39,10 @@ class RigInfo:
 
 @dataclass(frozen=True)
 class Capabilities:
-    """What the server runs, knows and allows."""
+    """What the server runs, knows and allows.
+
+    generation: of the experts in use. experts: NAME@VERSION of them. max_upload_bytes: 0 where nothing is learnt.
+    """
 
     server_version: str
     bundle_name: str
@@ -53,6 +56,9 @@ class Capabilities:
     max_seconds: float
     max_joint_count: int
     max_stream_count: int
+    generation: int = 0
+    experts: tuple[str, ...] = ()
+    max_upload_bytes: int = 0
 
 
 class Client:
@@ -100,6 +106,9 @@ class Client:
             max_seconds=answer.max_seconds,
             max_joint_count=answer.max_joint_count,
             max_stream_count=answer.max_stream_count,
+            generation=answer.generation,
+            experts=tuple(answer.experts),
+            max_upload_bytes=answer.max_upload_bytes,
         )
 
     def wait_until_ready(self, timeout_s: float = 30.0) -> Capabilities:

@@ -5,8 +5,8 @@ Quaternions are x, y, z, w and relative to the parent joint; they replace the jo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 import numpy as np
@@ -39,6 +39,8 @@ class MotionHeader:
         contact_joints: joints of the contacts, -1 where missing: left ankle, left toes, right ankle, right toes.
         frames_per_block: frames in a full block.
         root_motion: "world", "in_place" or "root_bone". foot_lock: standing feet are held. reach: of the hands, 0 to 1.
+        experts: NAME@VERSION, or "base", -> its share in performing the prompt, heaviest first; they add up to 1.
+        generation: of the bundle's experts, 0 before anything was learnt.
     """
 
     rig_name: str
@@ -58,6 +60,8 @@ class MotionHeader:
     root_motion: str
     foot_lock: bool
     reach: float
+    experts: Mapping[str, float] = field(default_factory=dict)
+    generation: int = 0
 
     @property
     def joint_count(self) -> int:
@@ -126,10 +130,16 @@ class Motion:
 
 @dataclass(frozen=True)
 class ControlApplied:
-    """A change of prompt or emotion acts from `first_frame` on; that frame follows."""
+    """A change of prompt or emotion acts from `first_frame` on; that frame follows.
+
+    experts, generation, bundle_digest: from there on, as in MotionHeader; a new prompt takes up the newest experts.
+    """
 
     control_id: int
     first_frame: int
+    experts: Mapping[str, float] = field(default_factory=dict)
+    generation: int = 0
+    bundle_digest: str = ""
 
 
 @dataclass(frozen=True)
@@ -161,7 +171,13 @@ def read_header(header: clip_pb2.MotionHeader) -> MotionHeader:
         root_motion=skeleton_pb2.RootMotion.Name(header.options.root_motion).removeprefix(_ROOT_PREFIX).lower(),
         foot_lock=header.options.foot_lock == skeleton_pb2.FOOT_LOCK_ON,
         reach=header.options.reach,
+        experts=_read_experts(header.experts),
+        generation=header.generation,
     )
+
+
+def _read_experts(experts: Iterable[clip_pb2.ExpertWeight]) -> dict[str, float]:
+    return {item.expert: item.weight for item in experts}
 
 
 def read_frames(frames: clip_pb2.FrameBlock, header: MotionHeader) -> FrameBlock:
@@ -185,7 +201,13 @@ def read_event(
         return read_frames(response.frames, header)
     if kind == "control_applied":
         applied = response.control_applied
-        return ControlApplied(applied.control_id, applied.first_frame)
+        return ControlApplied(
+            applied.control_id,
+            applied.first_frame,
+            _read_experts(applied.experts),
+            applied.generation,
+            applied.bundle_digest,
+        )
     if kind == "control_rejected":
         rejected = response.control_rejected
         return ControlRejected(rejected.control_id, rejected.reason, rejected.message)

@@ -16,7 +16,7 @@ from collections import deque
 import numpy as np
 
 from animoe.engine.requests import Sampling
-from animoe.engine.runtime import Runtime, StepInputs
+from animoe.engine.runtime import PlannedPrompt, Runtime, StepInputs
 from animoe.models.sequence import LEFT_OPEN, MAX_LEFT, PROMPT_SLOTS, SLOT_BEGIN, SLOT_RESUME, SLOT_TOKEN
 from animoe.motion.emotion import EmotionCurve
 from animoe.motion.features import HEIGHT, LOCAL_ROTATIONS, YAW_RATE, RootState, features_to_pose
@@ -64,10 +64,16 @@ class Character:
         self._felt = self._emotion_now()
         self._pending: StepInputs = self._prefix(SLOT_BEGIN, [])
 
+    @property
+    def prompt(self) -> PlannedPrompt:
+        """What is being performed, and with which experts."""
+        return self._prompt
+
     def set_prompt(self, text: str) -> None:
-        """Goes on with another prompt from the next token; the same prompt again changes nothing."""
-        if text != self._prompt.text:
-            self._prompt = self._runtime.plan(text)
+        """Goes on with another prompt, or newer experts, from the next token; the same ones again change nothing."""
+        plan = self._runtime.plan(text)
+        if (text, plan.scenarios) != (self._prompt.text, self._prompt.scenarios):
+            self._prompt = plan
             self._change()
 
     def set_emotion(self, emotion: EmotionCurve | None) -> None:

@@ -18,7 +18,10 @@ from animoe.models.sequence import EXPERT_INPUTS, PROMPT_SLOTS
 from animoe.motion.emotion import EMOTIONS
 from animoe.rig.rotations import Array
 
+BASE = "base"
+"""Name of the bundle's own model among the experts of a prompt."""
 _PLANS_KEPT = 4096
+_TINY = 1e-6  # rounding of single-precision weights
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,6 +75,7 @@ class Scenarios:
     state: ScenarioState
     planner: PlannerNet | None
     stacks: Mapping[str, ort.OrtValue]
+    scale: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,6 +86,19 @@ class PlannedPrompt:
     sentence: Array
     plan: PromptPlan
     scenarios: Scenarios
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """Expert (NAME@VERSION, or "base") -> its share in performing this prompt, heaviest first; they sum to 1."""
+        columns = self.scenarios.state.columns
+        found = {
+            columns[row].name: float(weight) / self.scenarios.scale
+            for row, weight in zip(self.plan.expert_ids, self.plan.expert_weights, strict=True)
+            if weight > 0
+        }
+        rest = 1.0 - sum(found.values())
+        found |= {BASE: rest} if rest > _TINY or not found else {}
+        return dict(sorted(found.items(), key=lambda item: -item[1]))
 
 
 class Runtime:
@@ -100,7 +117,11 @@ class Runtime:
     @property
     def digest(self) -> str:
         """Identity of the bundle and of what it has learnt: same digest, same motion."""
-        learnt = self.scenarios.state.digest
+        return self.digest_of(self.scenarios)
+
+    def digest_of(self, scenarios: Scenarios) -> str:
+        """`digest` under one generation of experts, which need not be the current one any more."""
+        learnt = scenarios.state.digest
         return f"{self.manifest.digest}-{learnt}" if learnt else self.manifest.digest
 
     def refresh(self) -> bool:
@@ -120,10 +141,10 @@ class Runtime:
 
     def plan(self, text: str) -> PlannedPrompt:
         """Everything about a prompt; remembered until the experts change."""
-        found = self._planned.get(text)
+        planned = self._planned  # before planning: a plan of old experts must not get among those of new ones
+        found = planned.get(text)
         if found is None:
             found = self._plan(text)
-            planned = self._planned
             if len(planned) >= _PLANS_KEPT:
                 planned.pop(next(iter(planned)), None)
             planned[text] = found
@@ -197,7 +218,7 @@ class Runtime:
         stacks = read_stacks(self.folder, state, shapes)
         values = {name: ort.OrtValue.ortvalue_from_numpy(stack) for name, stack in stacks.items()}
         if not self.manifest.planner_heads:
-            return Scenarios(state, None, values)
+            return Scenarios(state, None, values, self.manifest.scale)
         weights = read_planner(self.folder, state)
         net = PlannerNet(
             weights,
@@ -207,7 +228,7 @@ class Runtime:
             scale=self.manifest.scale,
             active=np.array([True, *(column.active for column in state.columns)]),
         )
-        return Scenarios(state, net, values)
+        return Scenarios(state, net, values, self.manifest.scale)
 
     def _plan(self, text: str) -> PlannedPrompt:
         prompt, scenarios = self.prompts.encode_words(text), self.scenarios

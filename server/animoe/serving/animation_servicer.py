@@ -44,10 +44,12 @@ class AnimationServicer(animation_service_pb2_grpc.AnimationServiceServicer):
 
     Attributes:
         engine: set when it is loaded; until then every call is answered with Unavailable.
+        max_upload_bytes: largest pack that the server takes, 0 when it does not learn.
     """
 
     def __init__(self, compute: Compute, slots: StreamSlots) -> None:
         self.engine: Engine | None = None
+        self.max_upload_bytes = 0
         self._compute = compute
         self._slots = slots
         self._live: set[LiveStream] = set()
@@ -55,16 +57,16 @@ class AnimationServicer(animation_service_pb2_grpc.AnimationServiceServicer):
 
     async def GetCapabilities(self, request: pb.GetCapabilitiesRequest, context: Context) -> pb.GetCapabilitiesResponse:
         rigs = await self._compute.run(rig_profiles)
-        return capabilities_to_proto(self._ready_engine().info, rigs, self._slots.limit)
+        return capabilities_to_proto(self._ready_engine().info, rigs, self._slots.limit, self.max_upload_bytes)
 
     async def GenerateClip(self, request: pb.GenerateClipRequest, context: Context) -> None:
         engine = self._ready_engine()
         with self._slots.take():
             clip = clip_request_from_proto(request)
             retargeter = await self._compute.run(_retargeter, request.rig)
-            header = header_to_proto(engine.info, retargeter, clip.sampling.seed)
-            await context.write(pb.GenerateClipResponse(header=header))
             blocks = await self._compute.run(engine.generate, clip)
+            header = header_to_proto(engine.info, blocks.performance, retargeter, clip.sampling.seed)
+            await context.write(pb.GenerateClipResponse(header=header))
             state = retargeter.start()
 
             def next_frames() -> clip_pb2.FrameBlock | None:
@@ -81,7 +83,7 @@ class AnimationServicer(animation_service_pb2_grpc.AnimationServiceServicer):
             session_request = session_request_from_proto(start)
             retargeter = await self._compute.run(_retargeter, start.rig)
             session: LiveSession = await self._compute.run(engine.open_session, session_request)
-            header = header_to_proto(engine.info, retargeter, session_request.sampling.seed)
+            header = header_to_proto(engine.info, session.performance, retargeter, session_request.sampling.seed)
             await context.write(pb.AnimateResponse(header=header))
             live = LiveStream(session, retargeter, self._compute, engine.info.frame_rate_hz)
             self._live.add(live)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from animoe import __version__
-from animoe.engine import EngineInfo
+from animoe.engine import EngineInfo, Performance
 from animoe.engine.requests import (
     MAX_PROMPT_CHARS,
     MAX_SECONDS,
@@ -188,7 +188,9 @@ def skeleton_from_proto(skeleton: skeleton_pb2.Skeleton, frame: EngineFrame) -> 
     )
 
 
-def header_to_proto(engine: EngineInfo, retargeter: Retargeter, seed: int) -> clip_pb2.MotionHeader:
+def header_to_proto(
+    engine: EngineInfo, performance: Performance, retargeter: Retargeter, seed: int
+) -> clip_pb2.MotionHeader:
     """What a client needs to read the frames of `retargeter`."""
     rig = retargeter.rig
     return clip_pb2.MotionHeader(
@@ -203,13 +205,19 @@ def header_to_proto(engine: EngineInfo, retargeter: Retargeter, seed: int) -> cl
         frame=engine_frame_to_proto(retargeter.frame),
         frame_rate_hz=engine.frame_rate_hz,
         bundle_name=engine.bundle_name,
-        bundle_digest=engine.bundle_digest,
+        bundle_digest=performance.bundle_digest,
         seed=seed,
         translated_joints=retargeter.translated_joints,
         contact_joints=_contact_joints(rig),
         frames_per_block=engine.frames_per_block,
         options=retarget_options_to_proto(retargeter.options),
+        experts=experts_to_proto(performance),
+        generation=performance.generation,
     )
+
+
+def experts_to_proto(performance: Performance) -> list[clip_pb2.ExpertWeight]:
+    return [clip_pb2.ExpertWeight(expert=name, weight=share) for name, share in performance.shares.items()]
 
 
 def _contact_joints(rig: Rig) -> list[int]:
@@ -234,7 +242,7 @@ def _floats(array: Array) -> bytes:
 
 
 def capabilities_to_proto(
-    engine: EngineInfo, rigs: Sequence[RigProfile], max_streams: int
+    engine: EngineInfo, rigs: Sequence[RigProfile], max_streams: int, max_upload_bytes: int
 ) -> animation_service_pb2.GetCapabilitiesResponse:
     return animation_service_pb2.GetCapabilitiesResponse(
         server_version=__version__,
@@ -249,6 +257,9 @@ def capabilities_to_proto(
         max_seconds=MAX_SECONDS,
         max_joint_count=MAX_JOINTS,
         max_stream_count=max_streams,
+        generation=engine.generation,
+        experts=engine.experts,
+        max_upload_bytes=max_upload_bytes,
     )
 
 

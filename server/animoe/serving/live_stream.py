@@ -10,7 +10,7 @@ from animoe.engine.requests import check_prompt
 from animoe.errors import AniMoEError, FailedPrecondition, InvalidRequest
 from animoe.retarget.solver import Retargeter
 from animoe.serving.compute import Compute
-from animoe.serving.convert import emotion_from_proto, frames_to_proto
+from animoe.serving.convert import emotion_from_proto, experts_to_proto, frames_to_proto
 from animoe.serving.pacing import Pacer
 from animoe.v1 import animation_service_pb2 as pb
 
@@ -99,7 +99,14 @@ class LiveStream:
         except AniMoEError as error:
             refusal = pb.ControlRejected(control_id=control.control_id, reason=error.reason, message=str(error))
             return pb.AnimateResponse(control_rejected=refusal)
-        applied = pb.ControlApplied(control_id=control.control_id, first_frame=self._frame_count)
+        performance = self._session.performance
+        applied = pb.ControlApplied(
+            control_id=control.control_id,
+            first_frame=self._frame_count,
+            experts=experts_to_proto(performance),
+            generation=performance.generation,
+            bundle_digest=performance.bundle_digest,
+        )
         return pb.AnimateResponse(control_applied=applied)
 
     def _apply(self, control: pb.AnimateRequest) -> None:
