@@ -35,12 +35,13 @@ def bend_to(
     now, wanted = _length(source), _length(target)
     reach = np.maximum(now, STRAIGHT * (a + b))
     reached = np.minimum(np.maximum(wanted, np.abs(a - b) + 1e-6), reach)
-    normal = _cross(first, second)
+    products = _cross_and_dot(first, second)
+    normal = products[..., :3]
     area, size = _length(normal), np.maximum(a * b, 1e-12)
     sine = area / size
     axis = np.where((sine > _BENT)[..., None], normal / np.maximum(area, 1e-12)[..., None], hinges)
     cosine = (reached**2 - a**2 - b**2) / (2 * size)
-    bend = np.arccos(np.minimum(np.maximum(cosine, -1.0), 1.0)) - np.arctan2(area, _dot(first, second))
+    bend = np.arccos(np.minimum(np.maximum(cosine, -1.0), 1.0)) - np.arctan2(area, products[..., 3])
     turn = _about(axis, bend)
     end = first + fast_rotate(turn, second)
     swing = _between(end, target)
@@ -61,17 +62,22 @@ def _about(axis: Array, angle: Array) -> Array:
 def _between(a: Array, b: Array) -> Array:
     """Shortest turns from a to b (..., 3) of any length; none where they are opposite or of no length."""
     scale = np.sqrt(_dot(a, a) * _dot(b, b))
-    w = scale * (1 + 1e-12) + _dot(a, b) + 1e-30
-    q = np.concatenate([_cross(a, b), w[..., None]], axis=-1)
+    q = _cross_and_dot(a, b)
+    q[..., 3] += scale * (1 + 1e-12) + 1e-30
     result: Array = q / np.sqrt(_dot(q, q))[..., None]
     return result
 
 
-def _cross(a: Array, b: Array) -> Array:
-    """np.cross without its checks, which cost more than the products."""
-    ax, ay, az = a[..., 0], a[..., 1], a[..., 2]
-    bx, by, bz = b[..., 0], b[..., 1], b[..., 2]
-    result: Array = np.stack([ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx], axis=-1)
+_PRODUCTS = np.zeros((3, 3, 4))
+for _i, _j, _k in ((0, 1, 2), (1, 2, 0), (2, 0, 1)):
+    _PRODUCTS[_i, _j, _k], _PRODUCTS[_j, _i, _k], _PRODUCTS[_i, _i, 3] = 1.0, -1.0, 1.0
+_CROSS_AND_DOT: Array = _PRODUCTS.reshape(9, 4)
+
+
+def _cross_and_dot(a: Array, b: Array) -> Array:
+    """(..., 4) cross product and dot product of (..., 3) in one matrix product: calls cost more than arithmetic."""
+    outer = (a[..., :, None] * b[..., None, :]).reshape(*a.shape[:-1], 9)
+    result: Array = outer @ _CROSS_AND_DOT
     return result
 
 
