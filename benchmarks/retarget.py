@@ -39,7 +39,9 @@ def main() -> None:
     print(f"{RIG}, blocks of {FRAMES} frames; load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
     for rig, title in ((rig_profile(RIG), "body"), (_with_ik_bones(rig_profile(RIG)), "body and IK bones")):
         for lock in (False, True):
-            measure(rig, RetargetOptions(foot_lock=lock), f"{title}, {'lock' if lock else 'no lock'}", rounds)
+            measure(
+                rig, RetargetOptions(foot_lock=lock, ik_bones=True), f"{title}, {'lock' if lock else 'no lock'}", rounds
+            )
 
 
 def measure(rig: Rig, options: RetargetOptions, title: str, rounds: int) -> None:

@@ -47,7 +47,7 @@ def with_ik_bones(
         for place, p in zip(places, parents, strict=True)
     ]
     named = [prefix + name if name.startswith("ik_") else name for name in names]
-    return rig_from_skeleton(Skeleton.build(named, parents, at_parent, q))
+    return rig_from_skeleton(Skeleton.build(named, parents, np.stack(at_parent), np.stack(q)))
 
 
 def world_of(rig: Rig, block: PoseBlock, frame: EngineFrame, options: RetargetOptions) -> tuple[np.ndarray, np.ndarray]:
@@ -61,7 +61,7 @@ def test_they_are_where_feet_and_hands_are(
     mode: RootMotion, frame: EngineFrame, stride: Callable[..., PoseBlock]
 ) -> None:
     rig = with_ik_bones()
-    turns, places = world_of(rig, stride(), frame, RetargetOptions(mode, foot_lock=True, reach=0.5))
+    turns, places = world_of(rig, stride(), frame, RetargetOptions(mode, foot_lock=True, reach=0.5, ik_bones=True))
     for bone, joint in ((rig.skeleton.index[a], rig.skeleton.index[b]) for a, b in FOLLOWS.items()):
         np.testing.assert_allclose(places[:, bone], places[:, joint], atol=1e-9)
         assert angle(multiply(inverse(turns[:, bone]), turns[:, joint])).max() < 1e-6
@@ -70,7 +70,7 @@ def test_they_are_where_feet_and_hands_are(
 def test_they_keep_the_offset_and_the_turn_they_have_at_rest(walk: PoseBlock) -> None:
     offset, turn = np.array([0.02, -0.03, 0.01]), from_axis_angle([0, 1, 0], 0.7)
     rig = with_ik_bones(offset=offset, turn=turn)
-    turns, places = world_of(rig, walk, EngineFrame.UNREAL, RetargetOptions())
+    turns, places = world_of(rig, walk, EngineFrame.UNREAL, RetargetOptions(ik_bones=True))
     for bone, joint in ((rig.skeleton.index[a], rig.skeleton.index[b]) for a, b in FOLLOWS.items()):
         assert angle(multiply(inverse(turns[:, bone]), multiply(turns[:, joint], np.tile(turn, (60, 1))))).max() < 1e-6
         np.testing.assert_allclose(places[:, bone] - places[:, joint], rotate(turns[:, bone], offset), atol=1e-9)
@@ -78,7 +78,7 @@ def test_they_keep_the_offset_and_the_turn_they_have_at_rest(walk: PoseBlock) ->
 
 def test_bones_that_were_never_posed_take_the_joints_own_transform(walk: PoseBlock) -> None:
     rig = with_ik_bones(offset=np.array([0.0, 1.0, 0.0]), turn=from_axis_angle([1, 0, 0], 1.0))
-    turns, places = world_of(rig, walk, EngineFrame.GLTF, RetargetOptions())
+    turns, places = world_of(rig, walk, EngineFrame.GLTF, RetargetOptions(ik_bones=True))
     bone, joint = rig.skeleton.index["ik_foot_l"], rig.skeleton.index["foot_l"]
     np.testing.assert_allclose(places[:, bone], places[:, joint], atol=1e-9)
     assert angle(multiply(inverse(turns[:, bone]), turns[:, joint])).max() < 1e-6
@@ -87,14 +87,16 @@ def test_bones_that_were_never_posed_take_the_joints_own_transform(walk: PoseBlo
 def test_only_what_moves_is_streamed(walk: PoseBlock) -> None:
     """`ik_hand_r` rests on `ik_hand_gun`, which follows the same hand."""
     rig = with_ik_bones(prefix="Armature:")
-    streamed = [rig.skeleton.joint_names[j] for j in Retargeter(rig).translated_joints]
+    streamed = [
+        rig.skeleton.joint_names[j] for j in Retargeter(rig, options=RetargetOptions(ik_bones=True)).translated_joints
+    ]
     assert streamed == ["pelvis", *("Armature:" + name for name in FOLLOWS if name != "ik_hand_r")]
-    assert Retargeter(rig).apply(walk).local_translations.shape == (60, 5, 3)
+    assert Retargeter(rig, options=RetargetOptions(ik_bones=True)).apply(walk).local_translations.shape == (60, 5, 3)
 
 
 def test_bones_below_the_body_are_left_alone(walk: PoseBlock) -> None:
     rig = with_ik_bones(roots="pelvis")
-    retargeter = Retargeter(rig)
+    retargeter = Retargeter(rig, options=RetargetOptions(ik_bones=True))
     assert [rig.skeleton.joint_names[j] for j in retargeter.translated_joints] == ["pelvis"]
     bone = rig.skeleton.index["ik_foot_l"]
     np.testing.assert_allclose(
@@ -105,5 +107,14 @@ def test_bones_below_the_body_are_left_alone(walk: PoseBlock) -> None:
 def test_the_body_moves_as_without_them(walk: PoseBlock) -> None:
     plain, rig = rig_profile("ue5_manny"), with_ik_bones()
     count = plain.skeleton.joint_count
-    without, found = (world_of(r, walk, EngineFrame.GLTF, RetargetOptions()) for r in (plain, rig))
+    without, found = (world_of(r, walk, EngineFrame.GLTF, RetargetOptions(ik_bones=True)) for r in (plain, rig))
     np.testing.assert_allclose(found[1][:, :count], without[1], atol=1e-12)
+
+
+def test_they_stay_at_rest_unless_asked_for(walk: PoseBlock) -> None:
+    rig = with_ik_bones()
+    retargeter = Retargeter(rig)
+    assert [rig.skeleton.joint_names[j] for j in retargeter.translated_joints] == ["pelvis"]
+    bone = rig.skeleton.index["ik_hand_gun"]
+    found = retargeter.apply(walk).local_rotations[:, bone]
+    np.testing.assert_allclose(found, np.tile(retargeter.rest_rotations[bone], (60, 1)), atol=1e-12)

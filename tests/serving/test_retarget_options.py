@@ -172,5 +172,5 @@ def test_what_is_left_out_takes_the_documented_default() -> None:
 @pytest.mark.parametrize("mode", list(RootMotion))
 @pytest.mark.parametrize("lock", [True, False])
 def test_options_survive_the_round_trip(mode: RootMotion, lock: bool) -> None:
-    options = RetargetOptions(mode, lock, 0.75)
+    options = RetargetOptions(mode, lock, 0.75, ik_bones=lock)
     assert retarget_options_from_proto(retarget_options_to_proto(options)) == options

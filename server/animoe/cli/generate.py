@@ -27,6 +27,7 @@ def run(arguments: argparse.Namespace) -> None:
         arguments.root_motion,
         arguments.foot_lock,
         arguments.reach,
+        arguments.ik_bones,
     )
     take = _from_server(arguments.server, order) if arguments.server else take_in_process(order, arguments.bundle)
     write_clip(out, take.clip)

@@ -151,6 +151,7 @@ def _prompt(parser: argparse.ArgumentParser) -> None:
         help="where the way over the floor goes: into the pelvis (world, default), nowhere, or into the root bone",
     )
     parser.add_argument("--no-foot-lock", dest="foot_lock", action="store_false", help="let standing feet slide")
+    parser.add_argument("--ik-bones", action="store_true", help="Unreal's IK bones follow feet and hands")
     parser.add_argument(
         "--reach",
         type=float,

@@ -82,6 +82,7 @@ def run(arguments: argparse.Namespace) -> None:
             root_motion=arguments.root_motion,
             foot_lock=arguments.foot_lock,
             reach=arguments.reach,
+            ik_bones=arguments.ik_bones,
             seed=arguments.seed,
         )
         with live:

@@ -22,7 +22,7 @@ Block = TypeVar("Block")
 
 @dataclass(frozen=True)
 class Order:
-    """What to make; `emotion` None leaves it to the text. The last three: see `retarget.solver.RetargetOptions`."""
+    """What to make; `emotion` None leaves it to the text. The last four: see `retarget.solver.RetargetOptions`."""
 
     text: str
     seconds: float
@@ -33,6 +33,7 @@ class Order:
     root_motion: str = "world"
     foot_lock: bool = True
     reach: float = 0.0
+    ik_bones: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,6 +108,7 @@ def take_from_server(client: Client, order: Order) -> Take:
         root_motion=order.root_motion,
         foot_lock=order.foot_lock,
         reach=order.reach,
+        ik_bones=order.ik_bones,
         seed=order.seed,
     )
     header = stream.header
@@ -129,7 +131,7 @@ def take_in_process(order: Order, bundle: Path | None) -> Take:
     request = ClipRequest(order.text, order.seconds, emotion, Sampling(seed=order.seed))
     rig, options = (
         rig_profile(order.rig),
-        RetargetOptions(RootMotion.parse(order.root_motion), order.foot_lock, order.reach),
+        RetargetOptions(RootMotion.parse(order.root_motion), order.foot_lock, order.reach, order.ik_bones),
     )
     check_root_motion(options.root_motion, rig)
     retargeter = Retargeter(rig, EngineFrame(FILE_FRAME), options)

@@ -134,6 +134,7 @@ class Client:
         root_motion: str = "world",
         foot_lock: bool = True,
         reach: float = 0.0,
+        ik_bones: bool = False,
         seed: int = 0,
     ) -> ClipStream:
         """One clip; its frames arrive as they are decoded.
@@ -150,12 +151,13 @@ class Client:
             foot_lock: hold standing feet in place.
             reach: 0 = arms copy the turns of the source; 1 = hands come to the place they have on the source's body,
                 scaled to the rig; between, a blend.
+            ik_bones: Unreal's IK bones, where the rig has them, follow feet and hands.
             seed: same seed, request and bundle give the same motion.
         """
         request = pb.GenerateClipRequest(
             text=text,
             seconds=seconds,
-            rig=rig_selection(rig, frame, root_motion, foot_lock, reach),
+            rig=rig_selection(rig, frame, root_motion, foot_lock, reach, ik_bones),
             emotion=emotion_curve(emotion, intensity),
             seed=_checked_seed(seed),
         )
@@ -172,12 +174,13 @@ class Client:
         root_motion: str = "world",
         foot_lock: bool = True,
         reach: float = 0.0,
+        ik_bones: bool = False,
         seed: int = 0,
     ) -> LiveStream:
         """A live session that plays until it is stopped; arguments as for `generate`."""
         start = pb.AnimateStart(
             text=text,
-            rig=rig_selection(rig, frame, root_motion, foot_lock, reach),
+            rig=rig_selection(rig, frame, root_motion, foot_lock, reach, ik_bones),
             emotion=emotion_curve(emotion, intensity),
             seed=_checked_seed(seed),
         )

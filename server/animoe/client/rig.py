@@ -32,7 +32,7 @@ class CustomRig:
 
 
 def rig_selection(
-    rig: str | CustomRig, frame: str | None, root_motion: str, foot_lock: bool, reach: float
+    rig: str | CustomRig, frame: str | None, root_motion: str, foot_lock: bool, reach: float, ik_bones: bool
 ) -> skeleton_pb2.RigSelection:
     """The message; arguments as for `Client.generate`. Raises ClientError for names that do not exist."""
     try:
@@ -40,7 +40,7 @@ def rig_selection(
     except ValueError as error:
         raise refused(str(error)) from None
     lock = skeleton_pb2.FOOT_LOCK_ON if foot_lock else skeleton_pb2.FOOT_LOCK_OFF
-    options = skeleton_pb2.RetargetOptions(root_motion=mode, foot_lock=lock, reach=reach)
+    options = skeleton_pb2.RetargetOptions(root_motion=mode, foot_lock=lock, reach=reach, ik_bones=ik_bones)
     if isinstance(rig, str):
         return skeleton_pb2.RigSelection(profile=rig, frame=value, options=options)
     skeleton = skeleton_pb2.Skeleton(

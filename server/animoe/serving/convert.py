@@ -155,13 +155,15 @@ def retarget_options_from_proto(options: skeleton_pb2.RetargetOptions) -> Retarg
         raise InvalidRequest(f"root motion {mode} is unknown to this server; choose from {names}")
     if lock not in skeleton_pb2.FootLock.values():
         raise InvalidRequest(f"foot lock {lock} is unknown to this server; choose from FOOT_LOCK_ON, FOOT_LOCK_OFF")
-    return RetargetOptions(_ROOT_MOTIONS_BACK[mode], lock != skeleton_pb2.FOOT_LOCK_OFF, options.reach)
+    return RetargetOptions(
+        _ROOT_MOTIONS_BACK[mode], lock != skeleton_pb2.FOOT_LOCK_OFF, options.reach, options.ik_bones
+    )
 
 
 def retarget_options_to_proto(options: RetargetOptions) -> skeleton_pb2.RetargetOptions:
     lock = skeleton_pb2.FOOT_LOCK_ON if options.foot_lock else skeleton_pb2.FOOT_LOCK_OFF
     return skeleton_pb2.RetargetOptions(
-        root_motion=_ROOT_MOTIONS[options.root_motion], foot_lock=lock, reach=options.reach
+        root_motion=_ROOT_MOTIONS[options.root_motion], foot_lock=lock, reach=options.reach, ik_bones=options.ik_bones
     )
 
 

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x61nimoe/v1/skeleton.proto\x12\tanimoe.v1\"\x94\x01\n\x08Skeleton\x12\x13\n\x0bjoint_names\x18\x01 \x03(\t\x12\x0f\n\x07parents\x18\x02 \x03(\x05\x12\x19\n\x11rest_translations\x18\x03 \x03(\x02\x12\x16\n\x0erest_rotations\x18\x04 \x03(\x02\x12)\n\x0bjoint_roles\x18\x05 \x03(\x0b\x32\x14.animoe.v1.JointRoleJ\x04\x08\x06\x10\x10\"-\n\tJointRole\x12\x0c\n\x04role\x18\x01 \x01(\t\x12\x12\n\njoint_name\x18\x02 \x01(\t\"\xa5\x01\n\x0cRigSelection\x12\x11\n\x07profile\x18\x01 \x01(\tH\x00\x12\'\n\x08skeleton\x18\x02 \x01(\x0b\x32\x13.animoe.v1.SkeletonH\x00\x12%\n\x05\x66rame\x18\x03 \x01(\x0e\x32\x16.animoe.v1.EngineFrame\x12+\n\x07options\x18\x04 \x01(\x0b\x32\x1a.animoe.v1.RetargetOptionsB\x05\n\x03rig\"z\n\x0fRetargetOptions\x12*\n\x0broot_motion\x18\x01 \x01(\x0e\x32\x15.animoe.v1.RootMotion\x12&\n\tfoot_lock\x18\x02 \x01(\x0e\x32\x13.animoe.v1.FootLock\x12\r\n\x05reach\x18\x03 \x01(\x02J\x04\x08\x04\x10\x0b\"|\n\nRigProfile\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05title\x18\x02 \x01(\t\x12\x13\n\x0bjoint_count\x18\x03 \x01(\x05\x12%\n\x05\x66rame\x18\x04 \x01(\x0e\x32\x16.animoe.v1.EngineFrame\x12\x15\n\rhas_root_bone\x18\x05 \x01(\x08*u\n\nRootMotion\x12\x1b\n\x17ROOT_MOTION_UNSPECIFIED\x10\x00\x12\x15\n\x11ROOT_MOTION_WORLD\x10\x01\x12\x18\n\x14ROOT_MOTION_IN_PLACE\x10\x02\x12\x19\n\x15ROOT_MOTION_ROOT_BONE\x10\x03*J\n\x08\x46ootLock\x12\x19\n\x15\x46OOT_LOCK_UNSPECIFIED\x10\x00\x12\x10\n\x0c\x46OOT_LOCK_ON\x10\x01\x12\x11\n\rFOOT_LOCK_OFF\x10\x02*\xac\x01\n\x0b\x45ngineFrame\x12\x1c\n\x18\x45NGINE_FRAME_UNSPECIFIED\x10\x00\x12\x15\n\x11\x45NGINE_FRAME_GLTF\x10\x01\x12\x16\n\x12\x45NGINE_FRAME_UNITY\x10\x02\x12\x17\n\x13\x45NGINE_FRAME_UNREAL\x10\x03\x12\x1d\n\x19\x45NGINE_FRAME_UNREAL_ACTOR\x10\x04\x12\x18\n\x14\x45NGINE_FRAME_BLENDER\x10\x05\x42\x0c\xaa\x02\tAniMoE.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x61nimoe/v1/skeleton.proto\x12\tanimoe.v1\"\x94\x01\n\x08Skeleton\x12\x13\n\x0bjoint_names\x18\x01 \x03(\t\x12\x0f\n\x07parents\x18\x02 \x03(\x05\x12\x19\n\x11rest_translations\x18\x03 \x03(\x02\x12\x16\n\x0erest_rotations\x18\x04 \x03(\x02\x12)\n\x0bjoint_roles\x18\x05 \x03(\x0b\x32\x14.animoe.v1.JointRoleJ\x04\x08\x06\x10\x10\"-\n\tJointRole\x12\x0c\n\x04role\x18\x01 \x01(\t\x12\x12\n\njoint_name\x18\x02 \x01(\t\"\xa5\x01\n\x0cRigSelection\x12\x11\n\x07profile\x18\x01 \x01(\tH\x00\x12\'\n\x08skeleton\x18\x02 \x01(\x0b\x32\x13.animoe.v1.SkeletonH\x00\x12%\n\x05\x66rame\x18\x03 \x01(\x0e\x32\x16.animoe.v1.EngineFrame\x12+\n\x07options\x18\x04 \x01(\x0b\x32\x1a.animoe.v1.RetargetOptionsB\x05\n\x03rig\"\x8c\x01\n\x0fRetargetOptions\x12*\n\x0broot_motion\x18\x01 \x01(\x0e\x32\x15.animoe.v1.RootMotion\x12&\n\tfoot_lock\x18\x02 \x01(\x0e\x32\x13.animoe.v1.FootLock\x12\r\n\x05reach\x18\x03 \x01(\x02\x12\x10\n\x08ik_bones\x18\x04 \x01(\x08J\x04\x08\x05\x10\x0b\"|\n\nRigProfile\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05title\x18\x02 \x01(\t\x12\x13\n\x0bjoint_count\x18\x03 \x01(\x05\x12%\n\x05\x66rame\x18\x04 \x01(\x0e\x32\x16.animoe.v1.EngineFrame\x12\x15\n\rhas_root_bone\x18\x05 \x01(\x08*u\n\nRootMotion\x12\x1b\n\x17ROOT_MOTION_UNSPECIFIED\x10\x00\x12\x15\n\x11ROOT_MOTION_WORLD\x10\x01\x12\x18\n\x14ROOT_MOTION_IN_PLACE\x10\x02\x12\x19\n\x15ROOT_MOTION_ROOT_BONE\x10\x03*J\n\x08\x46ootLock\x12\x19\n\x15\x46OOT_LOCK_UNSPECIFIED\x10\x00\x12\x10\n\x0c\x46OOT_LOCK_ON\x10\x01\x12\x11\n\rFOOT_LOCK_OFF\x10\x02*\xac\x01\n\x0b\x45ngineFrame\x12\x1c\n\x18\x45NGINE_FRAME_UNSPECIFIED\x10\x00\x12\x15\n\x11\x45NGINE_FRAME_GLTF\x10\x01\x12\x16\n\x12\x45NGINE_FRAME_UNITY\x10\x02\x12\x17\n\x13\x45NGINE_FRAME_UNREAL\x10\x03\x12\x1d\n\x19\x45NGINE_FRAME_UNREAL_ACTOR\x10\x04\x12\x18\n\x14\x45NGINE_FRAME_BLENDER\x10\x05\x42\x0c\xaa\x02\tAniMoE.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,20 +32,20 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'animoe.v1.skeleton_pb2', _g
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\252\002\tAniMoE.V1'
-  _globals['_ROOTMOTION']._serialized_start=655
-  _globals['_ROOTMOTION']._serialized_end=772
-  _globals['_FOOTLOCK']._serialized_start=774
-  _globals['_FOOTLOCK']._serialized_end=848
-  _globals['_ENGINEFRAME']._serialized_start=851
-  _globals['_ENGINEFRAME']._serialized_end=1023
+  _globals['_ROOTMOTION']._serialized_start=674
+  _globals['_ROOTMOTION']._serialized_end=791
+  _globals['_FOOTLOCK']._serialized_start=793
+  _globals['_FOOTLOCK']._serialized_end=867
+  _globals['_ENGINEFRAME']._serialized_start=870
+  _globals['_ENGINEFRAME']._serialized_end=1042
   _globals['_SKELETON']._serialized_start=40
   _globals['_SKELETON']._serialized_end=188
   _globals['_JOINTROLE']._serialized_start=190
   _globals['_JOINTROLE']._serialized_end=235
   _globals['_RIGSELECTION']._serialized_start=238
   _globals['_RIGSELECTION']._serialized_end=403
-  _globals['_RETARGETOPTIONS']._serialized_start=405
-  _globals['_RETARGETOPTIONS']._serialized_end=527
-  _globals['_RIGPROFILE']._serialized_start=529
-  _globals['_RIGPROFILE']._serialized_end=653
+  _globals['_RETARGETOPTIONS']._serialized_start=406
+  _globals['_RETARGETOPTIONS']._serialized_end=546
+  _globals['_RIGPROFILE']._serialized_start=548
+  _globals['_RIGPROFILE']._serialized_end=672
 # @@protoc_insertion_point(module_scope)

@@ -77,14 +77,16 @@ class RigSelection(_message.Message):
     def __init__(self, profile: _Optional[str] = ..., skeleton: _Optional[_Union[Skeleton, _Mapping]] = ..., frame: _Optional[_Union[EngineFrame, str]] = ..., options: _Optional[_Union[RetargetOptions, _Mapping]] = ...) -> None: ...
 
 class RetargetOptions(_message.Message):
-    __slots__ = ("root_motion", "foot_lock", "reach")
+    __slots__ = ("root_motion", "foot_lock", "reach", "ik_bones")
     ROOT_MOTION_FIELD_NUMBER: _ClassVar[int]
     FOOT_LOCK_FIELD_NUMBER: _ClassVar[int]
     REACH_FIELD_NUMBER: _ClassVar[int]
+    IK_BONES_FIELD_NUMBER: _ClassVar[int]
     root_motion: RootMotion
     foot_lock: FootLock
     reach: float
-    def __init__(self, root_motion: _Optional[_Union[RootMotion, str]] = ..., foot_lock: _Optional[_Union[FootLock, str]] = ..., reach: _Optional[float] = ...) -> None: ...
+    ik_bones: bool
+    def __init__(self, root_motion: _Optional[_Union[RootMotion, str]] = ..., foot_lock: _Optional[_Union[FootLock, str]] = ..., reach: _Optional[float] = ..., ik_bones: _Optional[bool] = ...) -> None: ...
 
 class RigProfile(_message.Message):
     __slots__ = ("name", "title", "joint_count", "frame", "has_root_bone")
