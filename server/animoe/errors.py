@@ -7,6 +7,8 @@ AniMoEError
 ├── FileError               a motion file cannot be read; carries the path and the place in it
 │   └── NoAnimation         it is whole, but nothing moves in it: a character, perhaps
 ├── NotFound                a named thing (rig, emotion, bundle, scenario) does not exist
+├── WriteError              the disk is full; what was there before still holds
+├── NotAllowed              the server's owner does not allow it (a path outside the folder of packs)
 ├── BundleError             a bundle on disk is missing, damaged or of another format version
 ├── Overloaded              the server is full; try again later
 ├── Unavailable             the server is starting or stopping; try again in a moment
@@ -40,6 +42,14 @@ class IncompatibleSkeleton(InvalidRequest):
 
 class NotFound(AniMoEError):
     reason = "NOT_FOUND"
+
+
+class WriteError(AniMoEError):
+    reason = "CANNOT_WRITE"
+
+
+class NotAllowed(AniMoEError):
+    reason = "NOT_ALLOWED"
 
 
 class BundleError(AniMoEError):

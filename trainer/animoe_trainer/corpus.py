@@ -16,7 +16,7 @@ from animoe.errors import InvalidRequest
 from animoe.motion.clip import Clip
 from animoe.motion.features import clip_to_features, heading_positions, mirrored
 from animoe.rig.rotations import Array
-from animoe_trainer.packs import RefusedRow, canonical_rows
+from animoe_trainer.packs import TABLE, RefusedRow, canonical_rows
 
 _VERSION = 6  # of the features and of the canonical form: a change makes cached corpora stale
 
@@ -63,26 +63,29 @@ class Corpus:
         return [item for item in self.items if item.split == split and (mirrored or not item.mirrored)]
 
 
-def load_corpus(packs: Sequence[Path], cache: Path) -> Corpus:
+def load_corpus(packs: Sequence[Path], cache: Path, *, table: str = TABLE) -> Corpus:
     """Reads packs into a corpus, through a cache folder keyed by the state of their files.
+
+    Args:
+        table: file in each pack that lists its rows.
 
     Raises:
         InvalidRequest: no pack given, or none of the rows can be used.
     """
     if not packs:
         raise InvalidRequest("name at least one animation pack folder")
-    path = cache / f"corpus-{_packs_digest(packs)}.npz"
+    path = cache / f"corpus-{_packs_digest(packs, table)}.npz"
     if path.is_file():
         return _load(path)
-    corpus = _build(packs)
+    corpus = _build(packs, table)
     cache.mkdir(parents=True, exist_ok=True)
     _save(corpus, path)
     return corpus
 
 
-def _packs_digest(packs: Sequence[Path]) -> str:
+def _packs_digest(packs: Sequence[Path], table: str) -> str:
     """Changes when a table or a motion file of the packs does (size or time)."""
-    digest = hashlib.sha256(str(_VERSION).encode())
+    digest = hashlib.sha256((str(_VERSION) + ("" if table == TABLE else table)).encode())
     for pack in sorted(Path(p).resolve() for p in packs):
         digest.update(str(pack).encode())
         for file in sorted(path for path in pack.rglob("*") if path.is_file()):
@@ -91,13 +94,14 @@ def _packs_digest(packs: Sequence[Path]) -> str:
     return digest.hexdigest()[:12]
 
 
-def _build(packs: Sequence[Path]) -> Corpus:
+def _build(packs: Sequence[Path], table: str) -> Corpus:
     arrays: list[Array] = []
     items: list[Item] = []
     refusals: list[RefusedRow] = []
     start = 0
     for pack in packs:
-        for result in tqdm(canonical_rows(Path(pack)), desc=f"reading {Path(pack).name}", unit="clip", leave=False):
+        rows = canonical_rows(Path(pack), table)
+        for result in tqdm(rows, desc=f"reading {Path(pack).name}", unit="clip", leave=False):
             if isinstance(result, RefusedRow):
                 refusals.append(result)
                 continue

@@ -26,6 +26,7 @@ from animoe.models.planner import Plan, Planner
 from animoe.models.samoe import top_k_weights
 from animoe.motion.emotion import EMOTIONS
 from animoe_trainer.base import EMOTION_LOSS, head_loss
+from animoe_trainer.checkpoint import Checkpoint
 from animoe_trainer.dictionary import emotion_rows
 from animoe_trainer.loop import Losses
 from animoe_trainer.prompts import PromptTable
@@ -113,6 +114,7 @@ def train_expert(
     *,
     progress: Callable[[int, int, Losses], None] | None = None,
     known_emotions: Sequence[str] = (),
+    checkpoint: Checkpoint | None = None,
 ) -> list[dict[str, float]]:
     """Adds expert N + 1 to `lm` and trains it on a scenario; returns the history of losses.
 
@@ -122,6 +124,7 @@ def train_expert(
         memory: prompts of earlier scenarios, taken before this call.
         progress: called with step, steps and losses.
         known_emotions: emotions that the bundle has learnt; vectors of others may be learnt now.
+        checkpoint: where to keep the state of the training; goes on from what is there, with the same result.
 
     Raises:
         InvalidRequest: no planner, or the bundle is full.
@@ -129,11 +132,13 @@ def train_expert(
     if lm.planner is None:
         raise InvalidRequest("this generator has no planner; train a base with CGED first")
     planner, home = lm.planner, lm.inferred.device.type
+    torch.manual_seed(config.seed)
     optimiser, hook = _open(lm, tokens, config, known_emotions)
     peaks = [group["lr"] for group in optimiser.param_groups]
     history: list[dict[str, float]] = []
+    first = checkpoint.restore(optimiser, history) if checkpoint is not None else 0
     lm.train()
-    for step in range(config.steps):
+    for step in range(first, config.steps):
         torch.manual_seed(config.seed * 2**32 + step)
         for group, peak in zip(optimiser.param_groups, peaks, strict=True):
             group["lr"] = peak * _schedule(step, config)
@@ -145,6 +150,8 @@ def train_expert(
         optimiser.step()
         if step % 10 == 0 or step == config.steps - 1:
             history.append({"step": step, **{name: value.item() for name, value in losses.items()}})
+        if checkpoint is not None and (step + 1) % checkpoint.every == 0 and step + 1 < config.steps:
+            checkpoint.save(step + 1, optimiser, history)
         if progress is not None:
             progress(step + 1, config.steps, losses)
     if hook is not None:

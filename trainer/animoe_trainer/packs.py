@@ -15,6 +15,7 @@ from animoe.retarget.canonicalise import canonicalise
 from animoe.rig.canonical import FRAME_RATE_HZ
 
 COLUMNS = ("file", "clip", "start", "end", "text", "emotion", "style", "content", "split")
+TABLE = "pack.csv"
 SPLITS = ("train", "val", "test")
 MIN_FRAMES = 4
 MAX_SECONDS = 86400.0
@@ -59,16 +60,16 @@ class RefusedRow:
     reason: str
 
 
-def read_pack_rows(pack: Path) -> list[PackRow | RefusedRow]:
-    """Reads `pack.csv`; malformed lines are refused one by one.
+def read_pack_rows(pack: Path, name: str = TABLE) -> list[PackRow | RefusedRow]:
+    """Reads the table `name` of a pack; malformed lines are refused one by one.
 
     Raises:
         NotFound: no such folder or no pack.csv in it.
         FileError: a column is missing, or it is not a UTF-8 table.
     """
-    table = Path(pack) / "pack.csv"
+    table = Path(pack) / name
     if not table.is_file():
-        raise NotFound(f"{pack} is not an animation pack: there is no pack.csv in it")
+        raise NotFound(f"{pack} is not an animation pack: there is no {name} in it")
     try:
         with table.open(newline="", encoding="utf-8-sig") as stream:
             reader = csv.DictReader(stream, restval="")
@@ -129,9 +130,9 @@ def _seconds(text: str) -> float | None:
     return value
 
 
-def canonical_rows(pack: Path) -> Iterator[UsableRow | RefusedRow]:
+def canonical_rows(pack: Path, table: str = TABLE) -> Iterator[UsableRow | RefusedRow]:
     """Every row of a pack on the canonical skeleton, file by file; unusable rows come with the reason."""
-    rows = read_pack_rows(pack)
+    rows = read_pack_rows(pack, table)
     yield from (row for row in rows if isinstance(row, RefusedRow))
     good = [row for row in rows if isinstance(row, PackRow)]
     for file in dict.fromkeys(row.file for row in good):

@@ -8,6 +8,7 @@ from typing import NoReturn
 
 from animoe import __version__
 from animoe.cli.convert_flags import add_convert_flags
+from animoe.cli.learning_flags import add_pack_flags, add_scenario_flags
 
 _PORT = 50151
 _RIG = "ue5_manny"
@@ -46,6 +47,20 @@ def build_parser() -> argparse.ArgumentParser:
             "rigs",
             help="list the rigs known by name; inspect a rig of your own",
             description="Lists the rigs known by name.",
+        )
+    )
+    add_pack_flags(
+        commands.add_parser(
+            "pack",
+            help="check an animation pack; learn it as a new scenario",
+            description="Checks animation packs and learns them as scenarios.",
+        )
+    )
+    add_scenario_flags(
+        commands.add_parser(
+            "scenario",
+            help="list, show, roll back and remove what the bundle has learnt",
+            description="Lists, shows, rolls back and removes what the bundle has learnt.",
         )
     )
     _demo(

@@ -7,7 +7,7 @@ Both injections start at zero, so a generator with an untrained planner is the p
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import torch
@@ -76,7 +76,8 @@ class Planner(nn.Module):
 
     def forward(self, words: Tensor, mask: Tensor) -> Plan:
         """Word vectors (B, T, features) and mask (B, T) of prompts."""
-        return self.plan(words, mask, *self.cged.dictionary(), self.gate.all_keys())
+        found = self.plan(words, mask, *self.cged.dictionary(), self.gate.all_keys())
+        return replace(found, gate=self.gate.mask(found.gate))
 
     def plan(self, words: Tensor, mask: Tensor, rows: Tensor, classes: Tensor, keys: Tensor) -> Plan:
         """`forward` with what grows per scenario as arguments: an exported graph takes them as inputs."""

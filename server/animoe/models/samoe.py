@@ -23,6 +23,8 @@ from animoe.models.sequence import ADAPTED
 MAX_EXPERTS = 128
 """Keys are rows of a 128 x 128 orthonormal matrix."""
 _KEY_SEED = 2512
+OUT_OF_REACH = -1e4
+"""Logit of an inactive column: weight 0 in any softmax, and finite, so that divergences of it are numbers."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,7 @@ class Gate(nn.Module):
 
     Attributes:
         keys: (1 + N', MAX_EXPERTS) frozen keys, row 0 the base's. new_key: the key under training, or None.
+        inactive: columns that are never chosen (rolled back or removed scenarios keep their place).
     """
 
     keys: Tensor
@@ -56,6 +59,7 @@ class Gate(nn.Module):
         self.norm = nn.LayerNorm(MAX_EXPERTS)
         self.register_buffer("keys", first_key(0)[None])
         self.new_key: nn.Parameter | None = None
+        self.inactive: tuple[int, ...] = ()
 
     def add_key(self) -> None:
         """Activates the next orthonormal key; it may be trained until `freeze_key`.
@@ -83,10 +87,16 @@ class Gate(nn.Module):
         result: Tensor = self.norm(F.silu(self.up(self.down(pooled))))
         return result
 
+    def mask(self, logits: Tensor) -> Tensor:
+        """(B, 1 + N) logits with inactive columns out of reach."""
+        if not self.inactive:
+            return logits
+        columns = torch.tensor(self.inactive, device=logits.device)
+        return logits.index_fill(1, columns, OUT_OF_REACH)
+
     def forward(self, pooled: Tensor) -> Tensor:
         """(B, 1 + N) logits."""
-        logits: Tensor = self.query(pooled) @ self.all_keys().T
-        return logits
+        return self.mask(self.query(pooled) @ self.all_keys().T)
 
 
 def first_key(index: int) -> Tensor:

@@ -1,0 +1,55 @@
+"""Flags of `animoe pack` and `animoe scenario`. Imports nothing of the product."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+_OWN = "learnt bundle; default: $ANIMOE_BUNDLE, else ~/.local/share/animoe/bundle"
+
+
+def add_pack_flags(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION", parser_class=type(parser))
+    text = "Reads a pack as an import would and says what cannot be used; drafts a pack.csv when there is none."
+    check = actions.add_parser("check", help="say what of a pack can be used; draft its pack.csv", description=text)
+    check.add_argument("pack", type=Path, metavar="PATH", help="folder or .zip of motion files")
+    check.add_argument("--bundle", type=Path, metavar="DIR", help=_OWN)
+    check.add_argument("--json", action="store_true", help="print for programs")
+
+    text = (
+        "Learns a pack as one more scenario and publishes it, unless something that worked before got worse "
+        "(exit code 3). Running servers take it up."
+    )
+    learn = actions.add_parser("import", help="learn a pack as one more scenario and publish it", description=text)
+    learn.add_argument("pack", type=Path, metavar="PATH", help="folder or .zip of motion files with a pack.csv")
+    learn.add_argument("--scenario", required=True, metavar="NAME", help="a-z, 0-9, _ and -; again = a new version")
+    learn.add_argument("--bundle", type=Path, metavar="DIR", help=_OWN + "; made as a child when it is not there")
+    learn.add_argument("--parent", type=Path, metavar="DIR", help="what a new bundle builds on; default: what ships")
+    learn.add_argument("--resume", action="store_true", help="go on with the last import of NAME that was stopped")
+    learn.add_argument("--force", action="store_true", help="publish although something got worse; needs --reason")
+    learn.add_argument("--reason", default="", metavar="TEXT", help="why: kept with the expert")
+    learn.add_argument("--draft", action="store_true", help="take the drafted pack.csv as it is")
+    learn.add_argument("--minutes", type=float, metavar="N", help="shorten the training to end in about this time")
+    learn.add_argument("--steps", type=int, metavar="N", help="training steps; default: by the size of the pack")
+    learn.add_argument("--batch", type=int, default=40, metavar="N", help="clips per step; default %(default)s")
+    learn.add_argument("--seed", type=int, default=0, metavar="N", help="same seed, same expert; default 0")
+    learn.add_argument("--threads", type=int, metavar="N", help="cores to use; default: all, at low priority")
+    learn.add_argument("--no-wait", dest="wait", action="store_false", help="refuse while another import runs")
+    learn.add_argument("--json", action="store_true", help="print for programs; progress as JSON lines on stderr")
+
+
+def add_scenario_flags(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION", parser_class=type(parser))
+    for action, text in (
+        ("list", "list what the bundle has learnt"),
+        ("show", "show figures and versions of a scenario, and who forced what"),
+        ("rollback", "put the version before in force again"),
+        ("remove", "take a scenario out of use; its files stay"),
+    ):
+        one = actions.add_parser(action, help=text, description=text[0].upper() + text[1:] + ".")
+        if action != "list":
+            one.add_argument("name", metavar="NAME")
+        if action in ("rollback", "remove"):
+            one.add_argument("--no-wait", dest="wait", action="store_false", help="refuse while an import runs")
+        one.add_argument("--bundle", type=Path, metavar="DIR", help=_OWN)
+        one.add_argument("--json", action="store_true", help="print for programs")

@@ -1,0 +1,52 @@
+"""A toy bundle that can learn: planner, evaluator, memory and evaluation set of its base."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from animoe.bundle.manifest import MANIFEST
+
+
+@pytest.fixture(scope="session")
+def studio(tiny: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundle that tests import into children of; never written."""
+    from animoe_trainer.corpus import load_corpus
+    from animoe_trainer.evaluation_set import make_evaluation_set
+    from animoe_trainer.evaluator_data import sentence_vectors
+    from animoe_trainer.evaluator_training import EvaluatorTraining, train_evaluator
+    from animoe_trainer.importing.generator import keep_base
+    from animoe_trainer.sequences import corpus_texts
+
+    folder = Path(shutil.copytree(tiny.bundle, tmp_path_factory.mktemp("studio") / "base"))
+    corpus = load_corpus([tiny.pack], tiny.cache)
+    sentences = sentence_vectors(corpus, tiny.base, tiny.cache)
+    training = EvaluatorTraining(steps=4, batch=8, referee_steps=20, referee_batch=8)
+    evaluator = train_evaluator(corpus, sentences, tmp_path_factory.mktemp("judges"), training)
+    kept = make_evaluation_set(evaluator, corpus, corpus.select("test"), sentences, "base")
+    items = corpus.select("train")
+    keep_base(folder, corpus_texts(items), sorted({i.emotion for i in items}), evaluator, {"base": kept})
+    return folder
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Path:
+    """Where a test's learnt bundle will lie."""
+    return tmp_path / "own"
+
+
+@pytest.fixture(scope="session")
+def snapshot() -> Callable[[Path], dict[str, bytes]]:
+    """Every file of a folder, by name, without working files."""
+
+    def take(folder: Path) -> dict[str, bytes]:
+        files = (p for p in folder.rglob("*") if p.is_file())
+        kept = (p for p in files if not {"imports", ".lock", ".holder"} & set(p.relative_to(folder).parts))
+        return {p.relative_to(folder).as_posix(): p.read_bytes() for p in kept}
+
+    assert MANIFEST
+    return take

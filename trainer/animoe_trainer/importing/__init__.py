@@ -1,0 +1,1 @@
+"""From a pack of animations to a published expert: check, import, journal, judgement, report."""
