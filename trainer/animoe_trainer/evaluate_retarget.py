@@ -248,6 +248,7 @@ def print_retarget_report(report: dict[str, Any]) -> None:
     print(
         "pairs: median / 95 % of all frames; below floor, limits, limbs: 95 % of frames / 95 % of clips' worst frames"
     )
+    print("clips %: clips whose own median slide is at most 10 mm/s; clips never more than 10 mm below the floor")
     _print_worst({f"{rig}, feet {way}": found for rig, ways in report["rigs"].items() for way, found in ways.items()})
     print()
     for check in report["checks"]:
