@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from animoe.errors import ShapeError
+from animoe.errors import InvalidRequest, ShapeError
 from animoe.motion.pose_block import PoseBlock
 from animoe.retarget.foot_lock import OFF, ON, FootLock
 from animoe.retarget.profiles import rig_profile, rig_profiles
@@ -144,6 +144,23 @@ def test_characters_need_a_state_each(stride: Stride) -> None:
     with pytest.raises(ShapeError, match="2 blocks need as many states, got 1"):
         retargeter.apply_many([stride(), stride()], [retargeter.start()])
     assert retargeter.apply_many([], []) == []
+
+
+@pytest.mark.parametrize(
+    ("field", "what"),
+    [("local_rotations", "local rotations"), ("root_positions", "root positions"), ("contacts", "contacts")],
+)
+def test_a_frame_of_nan_is_refused_and_leaves_the_feet_as_they_were(field: str, what: str, stride: Stride) -> None:
+    block, retargeter = stride(), Retargeter(rig_profile("ue5_manny"), options=LOCKED)
+    broken = getattr(block, field)[4:8].copy()
+    broken[2, 1] = np.nan
+    state, clean = retargeter.start(), retargeter.start()
+    for each in (state, clean):
+        retargeter.apply(cut(block, 0, 4), each)
+    with pytest.raises(InvalidRequest, match=f"{what} of frame 2 of a block hold NaN"):
+        retargeter.apply(replace(cut(block, 4, 8), **{field: broken}), state)
+    found, wanted = (retargeter.apply(cut(block, 4, 8), each) for each in (state, clean))
+    np.testing.assert_array_equal(found.local_rotations, wanted.local_rotations)
 
 
 # One foot on the floor, by itself.

@@ -134,3 +134,110 @@ def test_ragged_and_missing_rest_poses_are_refused() -> None:
         skeleton_from_frame([], [], [], [], UE)
     with pytest.raises(IncompatibleSkeleton, match=r"NaN|length nan"):
         skeleton_from_frame(["hip"], [-1], [[0, 0, 0]], [[0, 0, np.nan, 1]], UE)
+
+
+# A few joints of Unreal's Manny at rest, as the engine holds them: centimetres, parent-local, component space.
+MANNY = {
+    "root": (None, (0, 0, 0), (0, 0, 0, 1)),
+    "pelvis": ("root", (0, 2.2809, 95.8968), (0.022415, -0.706751, -0.022415, 0.706751)),
+    "thigh_l": ("pelvis", (-2.3657, 0.11, -9.9692), (-0.072405, -0.029462, 0.028969, 0.996519)),
+    "calf_l": ("thigh_l", (-43.3413, 0, 0), (0, 0, 0.043662, 0.999046)),
+    "foot_l": ("calf_l", (-42.2179, 0, 0), (0.000666, 0.026877, -0.023239, 0.999368)),
+    "thigh_r": ("pelvis", (-2.3657, 0.1195, 9.9691), (-0.029462, 0.072405, -0.996519, 0.028969)),
+    "calf_r": ("thigh_r", (43.3413, 0, 0), (0, 0, 0.043662, 0.999046)),
+    "foot_r": ("calf_r", (42.2179, 0, 0), (0.000666, 0.026877, -0.023239, 0.999368)),
+}
+
+
+def turned(q: tuple[float, ...], v: np.ndarray) -> np.ndarray:
+    """v turned by q, written out; Unreal's FQuat::RotateVector is the same formula in its left-handed axes."""
+    x, y, z, w = q
+    rows = [
+        [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
+        [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
+        [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
+    ]
+    product: np.ndarray = np.array(rows) @ v
+    return product
+
+
+def manny_place(name: str) -> np.ndarray:
+    """Component-space position in centimetres, from the joint up to the root."""
+    parent, place, _ = MANNY[name]
+    at = np.array(place, dtype=float)
+    while parent is not None:
+        above, offset, turn = MANNY[parent]
+        at, parent = turned(turn, at) + np.array(offset), above
+    return at
+
+
+def manny() -> tuple[list[str], list[int], np.ndarray, np.ndarray]:
+    names = list(MANNY)
+    parents = [-1 if above is None else names.index(above) for above, _, _ in MANNY.values()]
+    places, turns = (np.array([row[k] for row in MANNY.values()], dtype=float) for k in (1, 2))
+    return names, parents, places, turns
+
+
+def test_manny_stands_in_our_axes_where_unreal_has_it() -> None:
+    """Unreal component space (x, y, z) in cm is (x, z, y) / 100 of ours: left +X, forward +Z, up +Y."""
+    names, *rest = manny()
+    positions = skeleton_from_frame(names, *rest, UE).rest_model[1]
+    for joint, name in enumerate(names):
+        x, y, z = manny_place(name)
+        np.testing.assert_allclose(positions[joint], [x / 100, z / 100, y / 100], atol=1e-5)
+    heights = {"thigh_l": 0.935, "calf_l": 0.503, "foot_l": 0.082}
+    for name, height in heights.items():
+        assert positions[names.index(name), 1] == pytest.approx(height, abs=1e-3)
+    assert positions[names.index("foot_l"), 0] > 0.1 > -0.1 > positions[names.index("foot_r"), 0]
+
+
+def test_manny_in_actor_space_is_the_component_turned_by_its_yaw() -> None:
+    """An actor faces +X: its point is (y, -x, z) of the component's."""
+    names, parents, places, turns = manny()
+    root_turn = (0.0, 0.0, -np.sqrt(0.5), np.sqrt(0.5))  # yaw of -90 degrees
+    actor = turns.copy()
+    actor[0] = root_turn
+    ours = skeleton_from_frame(names, parents, places, turns, UE)
+    theirs = skeleton_from_frame(names, parents, places, actor, ACTOR)
+    np.testing.assert_allclose(theirs.rest_model[1], ours.rest_model[1], atol=1e-9)
+    x, y, z = manny_place("foot_l")
+    np.testing.assert_allclose(turned(root_turn, np.array([x, y, z])), [y, -x, z], atol=1e-9)
+    there = positions_to_frame(ours.rest_model[1][names.index("foot_l")], ACTOR)
+    np.testing.assert_allclose(there, [y, -x, z], atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("frame", "point", "turn"),
+    [
+        # Each line is the engine's formula for p = (1, 2, 3) m and q = (.1, .2, .3, w), worked out by hand.
+        (EngineFrame.UNITY, (-1, 2, 3), (0.1, -0.2, -0.3)),
+        (UE, (100, 300, 200), (-0.1, -0.3, -0.2)),
+        (ACTOR, (300, -100, 200), (-0.3, 0.1, -0.2)),
+        (EngineFrame.BLENDER, (1, -3, 2), (0.1, -0.3, 0.2)),
+        (EngineFrame.GLTF, (1, 2, 3), (0.1, 0.2, 0.3)),
+    ],
+)
+def test_a_point_and_a_turn_in_every_frame(
+    frame: EngineFrame, point: tuple[float, ...], turn: tuple[float, ...]
+) -> None:
+    np.testing.assert_allclose(positions_to_frame(np.array([1.0, 2.0, 3.0]), frame), point, atol=ATOL)
+    w = np.sqrt(1 - 0.14)
+    np.testing.assert_allclose(rotations_to_frame(np.array([0.1, 0.2, 0.3, w]), frame), [*turn, w], atol=ATOL)
+
+
+@pytest.mark.parametrize("frame", EVERY)
+def test_mirrored_axes_of_the_right_leg_bend_the_same_way(frame: EngineFrame) -> None:
+    """Left and right calf of Manny have opposite X along the bone; the same local turn bends both knees backwards."""
+    names, parents, places, turns = manny()
+    skeleton = skeleton_from_frame(names, parents, places, turns, UE)
+    bent = skeleton.rest_rotations.copy()
+    bend = from_axis_angle([0, 0, 1], np.radians(-40))
+    for name in ("calf_l", "calf_r"):
+        joint = names.index(name)
+        bent[joint] = multiply(bent[joint], rotations_from_frame(bend, UE))
+    q, v = locals_to_frame(bent, skeleton.rest_translations, frame)
+    positions = positions_from_frame(local_to_model(q, v, skeleton.parents)[1], frame)
+    moved = positions - skeleton.rest_model[1]
+    left, right = moved[names.index("foot_l")], moved[names.index("foot_r")]
+    np.testing.assert_allclose(left * [-1, 1, 1], right, atol=5e-3)
+    assert abs(left[2]) > 0.2

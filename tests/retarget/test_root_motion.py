@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from animoe.errors import InvalidRequest, NotFound
+from animoe.errors import InvalidRequest, NotFound, ShapeError
 from animoe.motion.pose_block import PoseBlock
 from animoe.retarget.frames import EngineFrame, positions_from_frame, rotations_from_frame
 from animoe.retarget.profiles import rig_profile, rig_profiles
@@ -133,3 +135,37 @@ def test_modes_are_named_with_either_dash() -> None:
     ]
     with pytest.raises(NotFound, match="unknown root motion 'sideways'; choose from world, in-place, root-bone"):
         RootMotion.parse("sideways")
+
+
+def part(block: PoseBlock, start: int, end: int, *, headings: bool) -> PoseBlock:
+    known = block.headings[start:end] if headings and block.headings is not None else None
+    arrays = (block.local_rotations, block.root_positions, block.contacts)
+    return PoseBlock(start, *(array[start:end] for array in arrays), known)
+
+
+@pytest.mark.parametrize("mode", [RootMotion.IN_PLACE, RootMotion.ROOT_BONE])
+@pytest.mark.parametrize("size", [1, 4, 7])
+def test_blocks_of_any_size_take_the_same_way(mode: RootMotion, size: int, walk: PoseBlock) -> None:
+    walk = replace(walk, headings=np.linspace(0.0, 1.2, 60))
+    retargeter = Retargeter(rig_profile("ue5_manny"), EngineFrame.UNREAL, RetargetOptions(mode, foot_lock=True))
+    whole, state = retargeter.apply(walk), retargeter.start()
+    parts = [retargeter.apply(part(walk, s, s + size, headings=True), state) for s in range(0, 60, size)]
+    for name in ("local_rotations", "local_translations", "root_positions", "root_rotations"):
+        joined = np.concatenate([getattr(block, name) for block in parts])
+        np.testing.assert_allclose(joined, getattr(whole, name), atol=1e-6)
+
+
+@pytest.mark.parametrize("mode", [RootMotion.IN_PLACE, RootMotion.ROOT_BONE])
+def test_a_stream_without_headings_is_refused(mode: RootMotion, walk: PoseBlock) -> None:
+    """Guessed from four frames, the heading would jump at every block."""
+    retargeter = Retargeter(rig_profile("ue5_manny"), options=RetargetOptions(mode))
+    with pytest.raises(InvalidRequest, match=r"needs the headings of every block.*set PoseBlock\.headings"):
+        retargeter.apply(part(walk, 0, 4, headings=False), retargeter.start())
+    world = Retargeter(rig_profile("ue5_manny"))
+    world.apply(part(walk, 0, 4, headings=False), world.start())
+
+
+def test_headings_of_another_length_are_refused(walk: PoseBlock) -> None:
+    retargeter = Retargeter(rig_profile("ue5_manny"), options=RetargetOptions(RootMotion.IN_PLACE))
+    with pytest.raises(ShapeError, match=r"needs headings \(60,\), got \(59,\)"):
+        retargeter.apply(replace(walk, headings=np.zeros(59)))

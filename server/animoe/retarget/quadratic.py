@@ -26,14 +26,23 @@ def squares(q: Array) -> Array:
     return _outer(q, q)
 
 
-def rotated_constant(v: Array) -> Array:
-    """(16, 3) matrix K for a constant vector v (3,): squares(q) @ K = v rotated by q."""
-    pure = np.append(v, 0.0)
+def _turned_axis(axis: Array) -> Array:
+    """(16, 3) what `rotated_constant` gives for a unit axis, by its definition."""
+    pure = np.append(axis, 0.0)
     rows = [multiply(multiply(_BASIS[i], pure), inverse(_BASIS[j]))[:3] for i in range(4) for j in range(4)]
     return np.stack(rows)
 
 
-_MATRICES: Array = np.stack([rotated_constant(axis) for axis in np.eye(3)], axis=-1).reshape(16, 9)
+_TURNED: Array = np.stack([_turned_axis(axis) for axis in np.eye(3)], axis=-1)  # (16, 3, 3)
+_MATRICES: Array = _TURNED.reshape(16, 9)
+_LEFT: Array = np.stack([_HAMILTON[i::4].T for i in range(4)], axis=1)  # (4, 4, 4)
+_RIGHT: Array = np.stack([_HAMILTON[4 * i : 4 * i + 4].T for i in range(4)], axis=1)
+
+
+def rotated_constant(v: Array) -> Array:
+    """(16, 3) matrix K for a constant vector v (3,): squares(q) @ K = v rotated by q."""
+    constant: Array = _TURNED @ v
+    return constant
 
 
 def fast_rotate(q: Array, v: Array) -> Array:
@@ -45,12 +54,14 @@ def fast_rotate(q: Array, v: Array) -> Array:
 
 def left_matrix(q: Array) -> Array:
     """(4, 4) L with L @ p = q * p."""
-    return np.stack([multiply(q, _BASIS[i]) for i in range(4)], axis=-1)
+    matrix: Array = _LEFT @ q
+    return matrix
 
 
 def right_matrix(q: Array) -> Array:
     """(4, 4) R with R @ p = p * q."""
-    return np.stack([multiply(_BASIS[i], q) for i in range(4)], axis=-1)
+    matrix: Array = _RIGHT @ q
+    return matrix
 
 
 def power(q: Array, exponents: Array) -> Array:

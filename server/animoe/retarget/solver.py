@@ -141,10 +141,8 @@ class Retargeter:
         self._reaching = Reaching(rig, match, self.options.reach) if self.options.reach else None
         self._twist = TwistJoints(rig, match, frame, self.rest_rotations)
         self._way = RootWay(skeleton, frame, turn)
-        moving = {*self._driven.tolist(), *self._twist.joints.tolist()}
-        bones = IkBones(rig, self.rest_rotations, self.rest_translations, moving, carried)
-        self._ik_bones = bones if self.options.ik_bones and bones.joints else None
-        self.translated_joints = carried if self._ik_bones is None else (*carried, *bones.joints)
+        self._ik_bones = self._found_ik_bones(carried) if self.options.ik_bones else None
+        self.translated_joints = carried if self._ik_bones is None else (*carried, *self._ik_bones.joints)
 
     def start(self) -> RetargetState:
         """The state of a new character, before its first block."""
@@ -159,17 +157,26 @@ class Retargeter:
 
         Raises:
             ShapeError: arrays that are not a block of canonical motion.
+            InvalidRequest: NaN or infinite numbers; a block of a stream without the headings that root motion needs.
         """
-        return self.apply_many([block], [state or self.start()])[0]
+        if state is None:
+            return self._apply_alike([block], [self.start()], len(block.local_rotations))[0]
+        return self.apply_many([block], [state])[0]
 
     def apply_many(self, blocks: Sequence[PoseBlock], states: Sequence[RetargetState]) -> list[RigBlock]:
         """Retargets the next blocks of several characters that share this rig; same result as one by one.
 
         Raises:
             ShapeError: arrays that are not blocks of canonical motion, or not one state per block.
+            InvalidRequest: as for `apply`.
         """
         if len(blocks) != len(states):
             raise ShapeError(f"{len(blocks)} blocks need as many states, got {len(states)}")
+        if self.options.root_motion is not RootMotion.WORLD and any(block.headings is None for block in blocks):
+            raise InvalidRequest(
+                "root motion other than world needs the headings of every block of a stream: a few frames do not tell "
+                "where a body faces; set PoseBlock.headings, or retarget the whole clip in one block without a state"
+            )
         found: list[RigBlock | None] = [None] * len(blocks)
         for count in sorted({len(block.local_rotations) for block in blocks}):
             picks = [i for i, block in enumerate(blocks) if len(block.local_rotations) == count]
@@ -183,6 +190,7 @@ class Retargeter:
         local = _joined([block.local_rotations for block in blocks], (count, 22, 4), "local rotations")
         root = _joined([block.root_positions for block in blocks], (count, 3), "root positions")
         contacts = _joined([block.contacts for block in blocks], (count, 4), "contacts")
+        headings = _joined([block_headings(block) for block in blocks], (count,), "headings")
         turns = self._feet.turns(local)
         hips = root + squares(local[:, _PELVIS]) @ self._hip_centre
         centres = hips * self._ratio
@@ -192,7 +200,7 @@ class Retargeter:
             local, centres = self._planting.apply(local, turns, centres, contacts, feet)
         if self._reaching is not None:
             local = self._reaching.apply(local)
-        yaws = yaw_turns(np.concatenate([block_headings(block) for block in blocks]))
+        yaws = yaw_turns(headings)
         way = root * [self._ratio, 0.0, self._ratio]
         if self.options.root_motion is not RootMotion.WORLD:
             back = conjugate(yaws)
@@ -205,8 +213,7 @@ class Retargeter:
             translations = np.concatenate([first[:, None], translations], axis=1)
         if self._ik_bones is not None:
             translations = np.concatenate([translations, self._ik_bones.apply(rotations, translations)], axis=1)
-        places, headings = self._way.in_frame(way, yaws)
-        parts = [rotations, translations, contacts, places, headings]
+        parts = [rotations, translations, contacts, *self._way.in_frame(way, yaws)]
         rows = [slice(i * count, (i + 1) * count) for i in range(len(blocks))]
         return [RigBlock(b.first_frame, *(part[r] for part in parts)) for b, r in zip(blocks, rows, strict=True)]
 
@@ -218,6 +225,12 @@ class Retargeter:
         translations = np.tile(self.rest_translations, (len(rotations), 1, 1))
         translations[:, list(self.translated_joints)] = np.concatenate([b.local_translations for b in blocks])
         return Clip(self.rig.skeleton, FRAME_RATE_HZ, *locals_from_frame(rotations, translations, self.frame), name)
+
+    def _found_ik_bones(self, carried: Sequence[int]) -> IkBones | None:
+        """The rig's IK bones, if it has any."""
+        moving = {*self._driven.tolist(), *self._twist.joints.tolist()}
+        bones = IkBones(self.rig, self.rest_rotations, self.rest_translations, moving, carried)
+        return bones if bones.joints else None
 
     def _compile_rotations(self, plan: Sequence[Drive], match: RestMatch, turn: Array) -> None:
         """Constant factors (R, 4, 4) of the R driven joints and the list of powers that they multiply."""
@@ -310,4 +323,9 @@ def _joined(arrays: Sequence[Array], shape: tuple[int, ...], what: str) -> Array
     wrong = next((array.shape for array in wide if array.shape != shape), None)
     if wrong is not None:
         raise ShapeError(f"a block needs {what} {shape}, got {wrong}")
-    return wide[0] if len(wide) == 1 else np.concatenate(wide)
+    joined = wide[0] if len(wide) == 1 else np.concatenate(wide)
+    # One bad frame would stay in the memory of a foot lock for good.
+    if not np.isfinite(joined).all():
+        frame = int(np.argmin(np.isfinite(joined).reshape(len(joined), -1).all(axis=1))) % shape[0]
+        raise InvalidRequest(f"{what} of frame {frame} of a block hold NaN or infinite numbers; leave that frame out")
+    return joined
