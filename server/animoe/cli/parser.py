@@ -89,6 +89,17 @@ def _serve(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="most clips and live sessions at once; default 256",
     )
+    parser.add_argument("--packs", type=Path, metavar="DIR", help="clients may import packs that lie in DIR by path")
+    parser.add_argument(
+        "--jobs", default="", metavar="URL", help="SQLAlchemy URL of the job database; default: a file in the bundle"
+    )
+    parser.add_argument(
+        "--max-upload-mb",
+        type=int,
+        default=2048,
+        metavar="N",
+        help="largest pack that clients may upload; default 2048",
+    )
 
 
 def _generate(parser: argparse.ArgumentParser) -> None:

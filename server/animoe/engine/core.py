@@ -66,13 +66,16 @@ class Engine:
         digest = self._runtime.digest_of(scenarios)
         return EngineInfo(self._runtime.manifest.name, digest, scenarios.state.generation, experts)
 
-    def refresh(self) -> bool:
+    def refresh(self, folder: Path | None = None) -> bool:
         """Takes up experts that were published since; whether there were any. Whoever performs keeps what it has.
+
+        Args:
+            folder: go on with this child of the present bundle; None stays with the present one.
 
         Raises:
             BundleError: what was published is damaged; the engine goes on as before.
         """
-        return self._runtime.refresh()
+        return self._runtime.refresh(folder)
 
     @staticmethod
     def load(bundle: Path | None = None, *, threads: int = 1) -> Engine:

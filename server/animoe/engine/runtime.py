@@ -14,6 +14,7 @@ from animoe.bundle.scenarios import ScenarioState, read_planner, read_stacks, re
 from animoe.engine.onnx_session import open_session
 from animoe.engine.planner import PlannerNet, PromptPlan
 from animoe.engine.prompt_encoder import PromptEncoder
+from animoe.errors import BundleError
 from animoe.models.sequence import EXPERT_INPUTS, PROMPT_SLOTS
 from animoe.motion.emotion import EMOTIONS
 from animoe.rig.rotations import Array
@@ -111,7 +112,7 @@ class Runtime:
         self._step = open_session(bundle_file(folder, "motion_lm_step.onnx"), threads=threads)
         self._decoder = open_session(bundle_file(folder, "decoder.onnx"), threads=threads)
         self._own_basis = read_weights(bundle_file(folder, "motion_lm.safetensors"))["emotion.weight"].T
-        self.scenarios = self._load(read_state(folder))
+        self.scenarios = self._load(folder, read_state(folder))
         self._planned: dict[str, PlannedPrompt] = {}
 
     @property
@@ -124,18 +125,25 @@ class Runtime:
         learnt = scenarios.state.digest
         return f"{self.manifest.digest}-{learnt}" if learnt else self.manifest.digest
 
-    def refresh(self) -> bool:
+    def refresh(self, folder: Path | None = None) -> bool:
         """Takes up another generation of experts if one was published; whether it did.
 
         Prompts that run on go on with the experts that they began with.
 
+        Args:
+            folder: read this bundle from now on, a child of the present one; None stays with the present one.
+
         Raises:
-            BundleError: the new generation is damaged; the old one stays.
+            BundleError: the new generation is damaged, or `folder` is no such child; the old one stays.
         """
-        state = read_state(self.folder)
+        folder = folder or self.folder
+        if folder != self.folder and read_manifest(folder).files != self.manifest.files:
+            raise BundleError(f"{folder} is no child of {self.folder}: their models differ; restart the server with it")
+        state = read_state(folder)
         if state == self.scenarios.state:
+            self.folder = folder
             return False
-        self.scenarios = self._load(state)
+        self.scenarios, self.folder = self._load(folder, state), folder
         self._planned = {}
         return True
 
@@ -209,17 +217,17 @@ class Runtime:
         features, following = self._decoder.run(["features", "next_state"], {"codes": codes, "state": states})
         return np.asarray(features), np.asarray(following)
 
-    def _load(self, state: ScenarioState) -> Scenarios:
+    def _load(self, folder: Path, state: ScenarioState) -> Scenarios:
         layers, rank = self.manifest.experts
         shapes = {}
         for value in self._step.get_inputs():
             if value.name in EXPERT_INPUTS:
                 shapes[value.name] = (layers, rank, int(value.shape[3]))
-        stacks = read_stacks(self.folder, state, shapes)
+        stacks = read_stacks(folder, state, shapes)
         values = {name: ort.OrtValue.ortvalue_from_numpy(stack) for name, stack in stacks.items()}
         if not self.manifest.planner_heads:
             return Scenarios(state, None, values, self.manifest.scale)
-        weights = read_planner(self.folder, state)
+        weights = read_planner(folder, state)
         net = PlannerNet(
             weights,
             weights["emotion.weight"],

@@ -16,9 +16,11 @@ from animoe.errors import (
     FailedPrecondition,
     FileError,
     InvalidRequest,
+    NotAllowed,
     NotFound,
     Overloaded,
     Unavailable,
+    WriteError,
 )
 
 ERROR_DOMAIN = "animoe"
@@ -30,9 +32,11 @@ _CODES: tuple[tuple[type[AniMoEError], grpc.StatusCode], ...] = (
     (InvalidRequest, grpc.StatusCode.INVALID_ARGUMENT),
     (FileError, grpc.StatusCode.INVALID_ARGUMENT),
     (NotFound, grpc.StatusCode.NOT_FOUND),
+    (NotAllowed, grpc.StatusCode.PERMISSION_DENIED),
     (FailedPrecondition, grpc.StatusCode.FAILED_PRECONDITION),
     (BundleError, grpc.StatusCode.FAILED_PRECONDITION),
     (Overloaded, grpc.StatusCode.RESOURCE_EXHAUSTED),
+    (WriteError, grpc.StatusCode.RESOURCE_EXHAUSTED),
     (Unavailable, grpc.StatusCode.UNAVAILABLE),
 )
 _INTERNAL = "the server failed on this request; its log says why"

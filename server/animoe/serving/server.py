@@ -1,4 +1,4 @@
-"""The server: AnimationService, health and reflection on one port; starts, reports ready, leaves cleanly."""
+"""The server: all services, health and reflection on one port; starts, reports ready, leaves cleanly."""
 
 from __future__ import annotations
 
@@ -18,16 +18,32 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from animoe import __version__
+from animoe.bundle.manifest import default_bundle
 from animoe.engine import Engine
 from animoe.errors import InvalidRequest
 from animoe.serving.animation_servicer import AnimationServicer
 from animoe.serving.compute import Compute
 from animoe.serving.interceptors import ErrorInterceptor
+from animoe.serving.learning import Learning, LearningConfig
 from animoe.serving.limits import DEFAULT_MAX_STREAMS, MAX_MESSAGE_BYTES, StreamSlots
-from animoe.v1 import animation_service_pb2, animation_service_pb2_grpc
+from animoe.serving.reload import BundleWatcher
+from animoe.serving.unlearning import NoJobs, NoScenarios
+from animoe.v1 import (
+    animation_service_pb2,
+    animation_service_pb2_grpc,
+    job_service_pb2,
+    job_service_pb2_grpc,
+    scenario_service_pb2,
+    scenario_service_pb2_grpc,
+)
 
 DEFAULT_PORT = 50151
 SERVICE = animation_service_pb2.DESCRIPTOR.services_by_name["AnimationService"].full_name
+SERVICES = (
+    SERVICE,
+    scenario_service_pb2.DESCRIPTOR.services_by_name["ScenarioService"].full_name,
+    job_service_pb2.DESCRIPTOR.services_by_name["JobService"].full_name,
+)
 _GRACE_S = 3.0
 _OPTIONS = (
     ("grpc.so_reuseport", 0),  # two servers on one port would share its calls at random
@@ -48,12 +64,14 @@ class ServerConfig:
         port: 0 to 65535; 0 lets the system choose.
         bundle: model bundle folder; None is the one that comes with AniMoE.
         max_streams: most clips and live sessions at one time, >= 1.
+        learning: where and how packs are learnt; None for a server that only performs.
     """
 
     host: str = "127.0.0.1"
     port: int = DEFAULT_PORT
     bundle: Path | None = None
     max_streams: int = DEFAULT_MAX_STREAMS
+    learning: LearningConfig | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65535:
@@ -81,6 +99,8 @@ class AnimationServer:
         self.slots = StreamSlots(config.max_streams)
         self._servicer = AnimationServicer(self._compute, self.slots)
         self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]  # the stubs lack it
+        self._learning = Learning(config.learning, config.bundle or default_bundle()) if config.learning else None
+        self._watch: asyncio.Task[None] | None = None
         self._server = grpc.aio.server(interceptors=[ErrorInterceptor()], options=_OPTIONS)
         self.port = 0
 
@@ -92,9 +112,12 @@ class AnimationServer:
         """
         check_address(self._config.host, self._config.port)
         animation_service_pb2_grpc.add_AnimationServiceServicer_to_server(self._servicer, self._server)
+        scenarios, jobs = self._learning.servicers() if self._learning else (NoScenarios(), NoJobs())
+        scenario_service_pb2_grpc.add_ScenarioServiceServicer_to_server(scenarios, self._server)
+        job_service_pb2_grpc.add_JobServiceServicer_to_server(jobs, self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         reflection.enable_server_reflection(
-            (SERVICE, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, reflection.SERVICE_NAME),
+            (*SERVICES, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, reflection.SERVICE_NAME),
             self._server,
         )
         await self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
@@ -103,10 +126,21 @@ class AnimationServer:
         return self.port
 
     async def load(self) -> Engine:
-        """Loads the engine, then reports SERVING. Raises BundleError for an unusable bundle."""
+        """Loads the engine, then reports SERVING, follows what is published, and goes on with jobs that wait.
+
+        Raises:
+            BundleError: unusable bundle. InvalidRequest, Unavailable: unusable job database.
+        """
         engine = await self._compute.run(self._load_engine)
         self._servicer.engine = engine
+        if self._learning is not None:
+            self._servicer.max_upload_bytes = self._learning.config.max_upload_bytes
         await self._set_health(health_pb2.HealthCheckResponse.SERVING)
+        if self._config.bundle is not None or self._learning is not None:
+            learnt = self._learning.config.bundle if self._learning is not None else None
+            self._watch = asyncio.create_task(BundleWatcher(engine, self._compute, learnt).run())
+        if self._learning is not None:
+            await self._learning.start()
         return engine
 
     async def stop(self, grace_s: float = _GRACE_S) -> None:
@@ -115,11 +149,15 @@ class AnimationServer:
         stopped = asyncio.create_task(self._server.stop(grace_s))
         await asyncio.sleep(0)  # new calls are refused from here on
         self._servicer.end_live_streams()
+        if self._watch is not None:
+            self._watch.cancel()
+        if self._learning is not None:
+            await self._learning.stop()
         await stopped
         self._compute.close()
 
     async def _set_health(self, status: health_pb2.HealthCheckResponse.ServingStatus) -> None:
-        for service in ("", SERVICE):
+        for service in ("", *SERVICES):
             await self._health.set(service, status)
 
 

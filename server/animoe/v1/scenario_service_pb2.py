@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from animoe.v1 import job_service_pb2 as animoe_dot_v1_dot_job__service__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n animoe/v1/scenario_service.proto\x12\tanimoe.v1\x1a\x1b\x61nimoe/v1/job_service.proto\"\\\n\x11ImportPackRequest\x12+\n\x05start\x18\x01 \x01(\x0b\x32\x1a.animoe.v1.ImportPackStartH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x42\t\n\x07request\"\x9d\x01\n\x0fImportPackStart\x12\x10\n\x08scenario\x18\x01 \x01(\t\x12\x0e\n\x04path\x18\x02 \x01(\tH\x00\x12\'\n\x06upload\x18\x03 \x01(\x0b\x32\x15.animoe.v1.PackUploadH\x00\x12\r\n\x05\x66orce\x18\x04 \x01(\x08\x12\x0c\n\x04user\x18\x05 \x01(\t\x12\x12\n\nrequest_id\x18\x06 \x01(\tB\x08\n\x06sourceJ\x04\x08\x07\x10\x10\">\n\nPackUpload\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nsize_bytes\x18\x02 \x01(\x03\x12\x0e\n\x06sha256\x18\x03 \x01(\t\"1\n\x12ImportPackResponse\x12\x1b\n\x03job\x18\x01 \x01(\x0b\x32\x0e.animoe.v1.Job\"\xa4\x01\n\x08Scenario\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x05\x12,\n\x08versions\x18\x03 \x03(\x0b\x32\x1a.animoe.v1.ScenarioVersion\x12\x12\n\nclip_count\x18\x04 \x01(\x05\x12\x10\n\x08\x65motions\x18\x05 \x03(\t\x12\x0f\n\x07\x63reated\x18\x06 \x01(\t\x12\x0e\n\x06\x66orced\x18\x07 \x01(\x08J\x04\x08\n\x10\x10\"E\n\x0fScenarioVersion\x12\x0f\n\x07version\x18\x01 \x01(\x05\x12\x0e\n\x06\x61\x63tive\x18\x02 \x01(\x08\x12\x11\n\tinfo_json\x18\x03 \x01(\t\"=\n\x14ListScenariosRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"l\n\x15ListScenariosResponse\x12&\n\tscenarios\x18\x01 \x03(\x0b\x32\x13.animoe.v1.Scenario\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ngeneration\x18\x03 \x01(\x03\"\"\n\x12GetScenarioRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"<\n\x13GetScenarioResponse\x12%\n\x08scenario\x18\x01 \x01(\x0b\x32\x13.animoe.v1.Scenario\"\'\n\x17RollbackScenarioRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"U\n\x18RollbackScenarioResponse\x12%\n\x08scenario\x18\x01 \x01(\x0b\x32\x13.animoe.v1.Scenario\x12\x12\n\ngeneration\x18\x02 \x01(\x03\"%\n\x15\x44\x65leteScenarioRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\",\n\x16\x44\x65leteScenarioResponse\x12\x12\n\ngeneration\x18\x01 \x01(\x03\x32\xb4\x03\n\x0fScenarioService\x12K\n\nImportPack\x12\x1c.animoe.v1.ImportPackRequest\x1a\x1d.animoe.v1.ImportPackResponse(\x01\x12R\n\rListScenarios\x12\x1f.animoe.v1.ListScenariosRequest\x1a .animoe.v1.ListScenariosResponse\x12L\n\x0bGetScenario\x12\x1d.animoe.v1.GetScenarioRequest\x1a\x1e.animoe.v1.GetScenarioResponse\x12[\n\x10RollbackScenario\x12\".animoe.v1.RollbackScenarioRequest\x1a#.animoe.v1.RollbackScenarioResponse\x12U\n\x0e\x44\x65leteScenario\x12 .animoe.v1.DeleteScenarioRequest\x1a!.animoe.v1.DeleteScenarioResponseB\x0c\xaa\x02\tAniMoE.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n animoe/v1/scenario_service.proto\x12\tanimoe.v1\x1a\x1b\x61nimoe/v1/job_service.proto\"\\\n\x11ImportPackRequest\x12+\n\x05start\x18\x01 \x01(\x0b\x32\x1a.animoe.v1.ImportPackStartH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x42\t\n\x07request\"\xcd\x01\n\x0fImportPackStart\x12\x10\n\x08scenario\x18\x01 \x01(\t\x12\x0e\n\x04path\x18\x02 \x01(\tH\x00\x12\'\n\x06upload\x18\x03 \x01(\x0b\x32\x15.animoe.v1.PackUploadH\x00\x12\r\n\x05\x66orce\x18\x04 \x01(\x08\x12\x0e\n\x06reason\x18\x05 \x01(\t\x12\x0c\n\x04user\x18\x06 \x01(\t\x12\r\n\x05\x64raft\x18\x07 \x01(\x08\x12\x0f\n\x07minutes\x18\x08 \x01(\x01\x12\x12\n\nrequest_id\x18\t \x01(\tB\x08\n\x06sourceJ\x04\x08\n\x10\x10\">\n\nPackUpload\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nsize_bytes\x18\x02 \x01(\x03\x12\x0e\n\x06sha256\x18\x03 \x01(\t\"1\n\x12ImportPackResponse\x12\x1b\n\x03job\x18\x01 \x01(\x0b\x32\x0e.animoe.v1.Job\"\xa4\x01\n\x08Scenario\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x05\x12,\n\x08versions\x18\x03 \x03(\x0b\x32\x1a.animoe.v1.ScenarioVersion\x12\x12\n\nclip_count\x18\x04 \x01(\x05\x12\x10\n\x08\x65motions\x18\x05 \x03(\t\x12\x0f\n\x07\x63reated\x18\x06 \x01(\t\x12\x0e\n\x06\x66orced\x18\x07 \x01(\x08J\x04\x08\x08\x10\x10\"E\n\x0fScenarioVersion\x12\x0f\n\x07version\x18\x01 \x01(\x05\x12\x0e\n\x06\x61\x63tive\x18\x02 \x01(\x08\x12\x11\n\tinfo_json\x18\x03 \x01(\t\"=\n\x14ListScenariosRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"l\n\x15ListScenariosResponse\x12&\n\tscenarios\x18\x01 \x03(\x0b\x32\x13.animoe.v1.Scenario\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ngeneration\x18\x03 \x01(\x03\"\"\n\x12GetScenarioRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"<\n\x13GetScenarioResponse\x12%\n\x08scenario\x18\x01 \x01(\x0b\x32\x13.animoe.v1.Scenario\"\'\n\x17RollbackScenarioRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"U\n\x18RollbackScenarioResponse\x12%\n\x08scenario\x18\x01 \x01(\x0b\x32\x13.animoe.v1.Scenario\x12\x12\n\ngeneration\x18\x02 \x01(\x03\"%\n\x15\x44\x65leteScenarioRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\",\n\x16\x44\x65leteScenarioResponse\x12\x12\n\ngeneration\x18\x01 \x01(\x03\x32\xb4\x03\n\x0fScenarioService\x12K\n\nImportPack\x12\x1c.animoe.v1.ImportPackRequest\x1a\x1d.animoe.v1.ImportPackResponse(\x01\x12R\n\rListScenarios\x12\x1f.animoe.v1.ListScenariosRequest\x1a .animoe.v1.ListScenariosResponse\x12L\n\x0bGetScenario\x12\x1d.animoe.v1.GetScenarioRequest\x1a\x1e.animoe.v1.GetScenarioResponse\x12[\n\x10RollbackScenario\x12\".animoe.v1.RollbackScenarioRequest\x1a#.animoe.v1.RollbackScenarioResponse\x12U\n\x0e\x44\x65leteScenario\x12 .animoe.v1.DeleteScenarioRequest\x1a!.animoe.v1.DeleteScenarioResponseB\x0c\xaa\x02\tAniMoE.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,31 +36,31 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_IMPORTPACKREQUEST']._serialized_start=76
   _globals['_IMPORTPACKREQUEST']._serialized_end=168
   _globals['_IMPORTPACKSTART']._serialized_start=171
-  _globals['_IMPORTPACKSTART']._serialized_end=328
-  _globals['_PACKUPLOAD']._serialized_start=330
-  _globals['_PACKUPLOAD']._serialized_end=392
-  _globals['_IMPORTPACKRESPONSE']._serialized_start=394
-  _globals['_IMPORTPACKRESPONSE']._serialized_end=443
-  _globals['_SCENARIO']._serialized_start=446
-  _globals['_SCENARIO']._serialized_end=610
-  _globals['_SCENARIOVERSION']._serialized_start=612
-  _globals['_SCENARIOVERSION']._serialized_end=681
-  _globals['_LISTSCENARIOSREQUEST']._serialized_start=683
-  _globals['_LISTSCENARIOSREQUEST']._serialized_end=744
-  _globals['_LISTSCENARIOSRESPONSE']._serialized_start=746
-  _globals['_LISTSCENARIOSRESPONSE']._serialized_end=854
-  _globals['_GETSCENARIOREQUEST']._serialized_start=856
-  _globals['_GETSCENARIOREQUEST']._serialized_end=890
-  _globals['_GETSCENARIORESPONSE']._serialized_start=892
-  _globals['_GETSCENARIORESPONSE']._serialized_end=952
-  _globals['_ROLLBACKSCENARIOREQUEST']._serialized_start=954
-  _globals['_ROLLBACKSCENARIOREQUEST']._serialized_end=993
-  _globals['_ROLLBACKSCENARIORESPONSE']._serialized_start=995
-  _globals['_ROLLBACKSCENARIORESPONSE']._serialized_end=1080
-  _globals['_DELETESCENARIOREQUEST']._serialized_start=1082
-  _globals['_DELETESCENARIOREQUEST']._serialized_end=1119
-  _globals['_DELETESCENARIORESPONSE']._serialized_start=1121
-  _globals['_DELETESCENARIORESPONSE']._serialized_end=1165
-  _globals['_SCENARIOSERVICE']._serialized_start=1168
-  _globals['_SCENARIOSERVICE']._serialized_end=1604
+  _globals['_IMPORTPACKSTART']._serialized_end=376
+  _globals['_PACKUPLOAD']._serialized_start=378
+  _globals['_PACKUPLOAD']._serialized_end=440
+  _globals['_IMPORTPACKRESPONSE']._serialized_start=442
+  _globals['_IMPORTPACKRESPONSE']._serialized_end=491
+  _globals['_SCENARIO']._serialized_start=494
+  _globals['_SCENARIO']._serialized_end=658
+  _globals['_SCENARIOVERSION']._serialized_start=660
+  _globals['_SCENARIOVERSION']._serialized_end=729
+  _globals['_LISTSCENARIOSREQUEST']._serialized_start=731
+  _globals['_LISTSCENARIOSREQUEST']._serialized_end=792
+  _globals['_LISTSCENARIOSRESPONSE']._serialized_start=794
+  _globals['_LISTSCENARIOSRESPONSE']._serialized_end=902
+  _globals['_GETSCENARIOREQUEST']._serialized_start=904
+  _globals['_GETSCENARIOREQUEST']._serialized_end=938
+  _globals['_GETSCENARIORESPONSE']._serialized_start=940
+  _globals['_GETSCENARIORESPONSE']._serialized_end=1000
+  _globals['_ROLLBACKSCENARIOREQUEST']._serialized_start=1002
+  _globals['_ROLLBACKSCENARIOREQUEST']._serialized_end=1041
+  _globals['_ROLLBACKSCENARIORESPONSE']._serialized_start=1043
+  _globals['_ROLLBACKSCENARIORESPONSE']._serialized_end=1128
+  _globals['_DELETESCENARIOREQUEST']._serialized_start=1130
+  _globals['_DELETESCENARIOREQUEST']._serialized_end=1167
+  _globals['_DELETESCENARIORESPONSE']._serialized_start=1169
+  _globals['_DELETESCENARIORESPONSE']._serialized_end=1213
+  _globals['_SCENARIOSERVICE']._serialized_start=1216
+  _globals['_SCENARIOSERVICE']._serialized_end=1652
 # @@protoc_insertion_point(module_scope)

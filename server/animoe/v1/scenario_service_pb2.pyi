@@ -16,20 +16,26 @@ class ImportPackRequest(_message.Message):
     def __init__(self, start: _Optional[_Union[ImportPackStart, _Mapping]] = ..., chunk: _Optional[bytes] = ...) -> None: ...
 
 class ImportPackStart(_message.Message):
-    __slots__ = ("scenario", "path", "upload", "force", "user", "request_id")
+    __slots__ = ("scenario", "path", "upload", "force", "reason", "user", "draft", "minutes", "request_id")
     SCENARIO_FIELD_NUMBER: _ClassVar[int]
     PATH_FIELD_NUMBER: _ClassVar[int]
     UPLOAD_FIELD_NUMBER: _ClassVar[int]
     FORCE_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
     USER_FIELD_NUMBER: _ClassVar[int]
+    DRAFT_FIELD_NUMBER: _ClassVar[int]
+    MINUTES_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     scenario: str
     path: str
     upload: PackUpload
     force: bool
+    reason: str
     user: str
+    draft: bool
+    minutes: float
     request_id: str
-    def __init__(self, scenario: _Optional[str] = ..., path: _Optional[str] = ..., upload: _Optional[_Union[PackUpload, _Mapping]] = ..., force: _Optional[bool] = ..., user: _Optional[str] = ..., request_id: _Optional[str] = ...) -> None: ...
+    def __init__(self, scenario: _Optional[str] = ..., path: _Optional[str] = ..., upload: _Optional[_Union[PackUpload, _Mapping]] = ..., force: _Optional[bool] = ..., reason: _Optional[str] = ..., user: _Optional[str] = ..., draft: _Optional[bool] = ..., minutes: _Optional[float] = ..., request_id: _Optional[str] = ...) -> None: ...
 
 class PackUpload(_message.Message):
     __slots__ = ("name", "size_bytes", "sha256")

@@ -1,0 +1,1 @@
+"""Long work in processes of its own: kept in a database, queued, run at idle priority, followed, cancelled, resumed."""
