@@ -26,8 +26,9 @@ def add_pack_flags(parser: argparse.ArgumentParser) -> None:
     learn.add_argument("--bundle", type=Path, metavar="DIR", help=_OWN + "; made as a child when it is not there")
     learn.add_argument("--parent", type=Path, metavar="DIR", help="what a new bundle builds on; default: what ships")
     learn.add_argument("--resume", action="store_true", help="go on with the last import of NAME that was stopped")
-    learn.add_argument("--force", action="store_true", help="publish although something got worse; needs --reason")
+    learn.add_argument("--force", action="store_true", help="publish although something got worse; it is recorded")
     learn.add_argument("--reason", default="", metavar="TEXT", help="why: kept with the expert")
+    learn.add_argument("--user", default="", metavar="NAME", help="who forces it; default: who runs this")
     learn.add_argument("--draft", action="store_true", help="take the drafted pack.csv as it is")
     learn.add_argument("--minutes", type=float, metavar="N", help="shorten the training to end in about this time")
     learn.add_argument("--steps", type=int, metavar="N", help="training steps; default: by the size of the pack")
@@ -35,7 +36,7 @@ def add_pack_flags(parser: argparse.ArgumentParser) -> None:
     learn.add_argument("--seed", type=int, default=0, metavar="N", help="same seed, same expert; default 0")
     learn.add_argument("--threads", type=int, metavar="N", help="cores to use; default: all, at low priority")
     learn.add_argument("--no-wait", dest="wait", action="store_false", help="refuse while another import runs")
-    learn.add_argument("--json", action="store_true", help="print for programs; progress as JSON lines on stderr")
+    learn.add_argument("--json", action="store_true", help="print for programs: JSON lines, the result last")
 
 
 def add_scenario_flags(parser: argparse.ArgumentParser) -> None:

@@ -9,7 +9,6 @@ import signal
 import sys
 import time
 from contextlib import suppress
-from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +23,9 @@ PROBLEMS = 1
 _TRAINER = ("animoe_trainer", "torch", "transformers", "peft", "tqdm", "matplotlib", "onnx")
 _EVERY_S = 0.5
 _LISTED = 20
+_REQUEST = (
+    "pack scenario parent resume force reason user minutes steps batch draft threads wait seed".split()
+)  # fields of ImportRequest that are flags of the same name
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -68,49 +70,55 @@ def _import(arguments: argparse.Namespace) -> int:
 
     _be_modest()
     signal.signal(signal.SIGTERM, _stop)
-    names = ("pack", "scenario", "parent", "resume", "force", "reason", "minutes", "steps", "batch", "draft", "threads")
-    request = ImportRequest(
-        **{name: getattr(arguments, name) for name in names},
-        wait=arguments.wait,
-        seed=arguments.seed,
-        bundle=arguments.bundle or own_bundle(),
-    )
     screen = _Screen(arguments.json)
     try:
+        request = ImportRequest(
+            **{name: getattr(arguments, name) for name in _REQUEST}, bundle=arguments.bundle or own_bundle()
+        )
         result = import_pack(request, screen.event, screen.say)
     except KeyboardInterrupt:
         screen.say("stopped; the bundle is as before, --resume goes on")
         raise
+    except AniMoEError as error:
+        screen.result({"result": "failed", "message": str(error), "reason": error.reason})
+        raise
     finally:
         screen.clear()
-    if arguments.json:
-        plain = {"status": result.status, "report": str(result.report), "journal": result.journal}
-        print(json.dumps(plain | result.summary, indent=1))
-    else:
-        _print_result(result.summary, result.status, result.report)
+    summary, expert = result.summary, f"{result.scenario}@{result.version}"
+    said = _outcome(summary, result.published, expert)
+    plain = {"result": result.status, "message": said, "expert": expert if result.published else ""}
+    screen.result(plain | {"report": str(result.report)} | _short(summary))
+    if not arguments.json:
+        _print_result(summary)
+        print(f"{said}; report: {result.report}")
     return 0 if result.published else REFUSED
 
 
-def _print_result(summary: dict[str, Any], status: str, report: Path) -> None:
-    figures = summary["figures"]
+def _outcome(summary: dict[str, Any], published: bool, expert: str) -> str:
+    worse = ", ".join(summary["got_worse"])
+    if not published:
+        how = "publish it all the same with --resume --force --reason TEXT"
+        return f"not published: {worse} got worse beyond the noise ({how})"
+    return f"published {expert}" + (f" by force although {worse} got worse" if worse else "")
+
+
+def _short(summary: dict[str, Any]) -> dict[str, Any]:
+    """A summary without the losses of every step."""
+    return summary | {"training": {k: v for k, v in summary["training"].items() if k != "history"}}
+
+
+def _print_result(summary: dict[str, Any]) -> None:
     print(f"{'':<16}" + "".join(f"{head:>12}" for head in ("before", "after", "real")))
     for kind in ("quality", "emotion"):
-        for name, after in figures["after"][kind].items():
+        for name, after in summary["figures"]["after"][kind].items():
             if after is not None:
-                cells = (figures[when][kind][name] for when in ("before", "after", "real"))
+                cells = (summary["figures"][when][kind][name] for when in ("before", "after", "real"))
                 print(f"{name:<16}" + "".join(f"{_cell(value):>12}" for value in cells))
-    for verdict in summary.get("verdicts", []):
+    for verdict in summary["verdicts"]:
         for change in verdict["changes"]:
             mark = "WORSE" if change["worse"] else "holds"
             band = f"{_cell(change['low'])} to {_cell(change['high'])}"
             print(f"{mark} {verdict['scenario']} {change['measure']}: gain {_cell(change['gain'])} ({band})")
-    name = f"{summary['scenario']}@{summary['version']}"
-    if status == "published":
-        print(f"published {name}; report: {report}")
-    else:
-        worse = ", ".join(summary["got_worse"])
-        print(f"not published: {worse} got worse beyond the noise; report: {report}")
-        print("publish it all the same with --resume --force --reason TEXT")
 
 
 def _cell(value: float | None) -> str:
@@ -129,29 +137,41 @@ def _stop(number: int, frame: FrameType | None) -> None:
 
 
 class _Screen:
-    """Progress on stderr: one line for people, JSON lines for programs."""
+    """Progress: one line on stderr for people, or JSON lines on stdout for programs (the server's jobs read them)."""
 
     def __init__(self, plain: bool) -> None:
         self._plain, self._shown, self._width = plain, -_EVERY_S, 0
+        self._step, self._share = "validate", 0.0
 
     def event(self, event: Event) -> None:
         now = time.monotonic()
+        self._step, self._share = event.step, event.share
         if event.done not in (0, event.total) and now - self._shown < _EVERY_S:
             return
         self._shown = now
+        left = event.seconds_left
         if self._plain:
-            print(json.dumps({"event": "progress", **vars(event)}), file=sys.stderr, flush=True)
+            self._line(event.message, -1.0 if left is None else round(left, 1))
             return
         if event.message:
             self.say(event.message)
         if sys.stderr.isatty():
-            left = "" if event.seconds_left is None else f", about {_time(event.seconds_left)} left"
-            self._show(f"{event.step} {event.done}/{event.total} ({event.share:.0%}{left})")
+            about = "" if left is None else f", about {_time(left)} left"
+            self._show(f"{event.step} {event.done}/{event.total} ({event.share:.0%}{about})")
 
     def say(self, sentence: str) -> None:
         self.clear()
-        line = json.dumps({"event": "message", "message": sentence}) if self._plain else sentence
-        print(line, file=sys.stderr, flush=True)
+        self._line(sentence, -1.0) if self._plain else print(sentence, file=sys.stderr, flush=True)
+
+    def result(self, plain: dict[str, Any]) -> None:
+        if self._plain:
+            print(json.dumps(plain), flush=True)
+
+    def _line(self, message: str, eta_s: float) -> None:
+        print(
+            json.dumps({"step": self._step, "done": round(self._share, 4), "eta_s": eta_s, "message": message}),
+            flush=True,
+        )
 
     def clear(self) -> None:
         if self._width:

@@ -15,7 +15,7 @@ from pathlib import Path
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from animoe.bundle.manifest import bundle_file, read_manifest
+from animoe.bundle.manifest import MANIFEST, bundle_file, default_bundle, read_manifest
 from animoe.bundle.scenarios import ScenarioState, expert_folder, read_state
 from animoe.engine.prompt_encoder import PromptEncoder
 from animoe.errors import AniMoEError, BundleError, FailedPrecondition
@@ -30,6 +30,11 @@ from animoe_trainer.tokenizer import load_tokenizer
 
 BASE_MEMORY = "base_memory.json"
 EVALUATION = "evaluation"
+_NO_EVALUATOR = (
+    "bundle {} has no evaluator, so nobody could tell whether an import makes it forget; train one with "
+    "`animoe-train evaluator PACK... --out DIR` and put its files into the bundle"
+)
+_NO_PLANNER = "bundle {} has no planner and cannot take experts; use a bundle whose base was trained with one"
 
 
 @dataclass(frozen=True)
@@ -55,6 +60,19 @@ def load_prompts(bundle: Path) -> PromptEncoder:
     return PromptEncoder(bundle, threads=1)
 
 
+def require_learner(bundle: Path, parent: Path | None) -> None:
+    """Tells before any work whether a bundle (or what it will build on) can learn.
+
+    Raises:
+        FailedPrecondition: it lacks planner or evaluator.
+    """
+    place = bundle if (bundle / MANIFEST).is_file() else parent or default_bundle()
+    if not read_manifest(place).planner_heads:
+        raise FailedPrecondition(_NO_PLANNER.format(place))
+    if not bundle_file(place, "evaluator.json").is_file():
+        raise FailedPrecondition(_NO_EVALUATOR.format(place))
+
+
 def load_evaluator(bundle: Path, device: str = "cpu") -> Evaluator:
     """The bundle's judges.
 
@@ -63,10 +81,7 @@ def load_evaluator(bundle: Path, device: str = "cpu") -> Evaluator:
     """
     path = bundle_file(bundle, "evaluator.json")
     if not path.is_file():
-        raise FailedPrecondition(
-            f"bundle {bundle} has no evaluator, so nobody could tell whether an import makes it forget; "
-            "train one with `animoe-train evaluator PACK... --out DIR` and put its files into the bundle"
-        )
+        raise FailedPrecondition(_NO_EVALUATOR.format(bundle))
     return Evaluator.load(path.parent, device)
 
 
@@ -80,9 +95,7 @@ def load_generator(bundle: Path, state: ScenarioState | None = None) -> MotionLM
     state = state or read_state(bundle)
     lm = load_motion_lm(bundle_file(bundle, "motion_lm.json").parent)
     if lm.planner is None:
-        raise FailedPrecondition(
-            f"bundle {bundle} has no planner and cannot take experts; use a bundle whose base was trained with one"
-        )
+        raise FailedPrecondition(_NO_PLANNER.format(bundle))
     try:
         if state.planner:
             load_planner_state(lm, load_file(bundle_file(bundle, state.planner)))

@@ -53,16 +53,16 @@ class Evidence:
 
 
 def publish_import(
-    evidence: Evidence, judges: Judges, table: PromptTable, *, reason: str | None
+    evidence: Evidence, judges: Judges, table: PromptTable, *, forced: dict[str, str] | None
 ) -> tuple[Path, dict[str, Any]]:
     """Publishes the expert; its page, and the summary.
 
     Args:
-        reason: why it is published although an old scenario got worse; None when none did.
+        forced: who (`user`), when (`time`) and why (`reason`) publishes although an old scenario got worse; None when
+            none did.
     """
     journal = evidence.journal
     staged = journal.work / "staged"
-    forced = None if reason is None else {"user": user_name(), "time": now(), "reason": reason}
     summary = summarise_import(evidence, forced)
     trained = [item for item in evidence.split.corpus.items if item.split == "train" and not item.mirrored]
     memory = choose(table, corpus_texts(trained or evidence.split.held_out))

@@ -19,7 +19,7 @@ class ImportRequest:
         pack: folder or zip. scenario: its name. bundle: where the learnt bundle lies; parent: what it starts from when
             there is none yet (None = the bundle that ships).
         resume: go on with the last import of this scenario that did not publish.
-        force, reason: publish although an old scenario got worse, and why.
+        force, reason, user: publish although an old scenario got worse, why, and who says so ("" = who runs this).
         minutes: time for the whole import, None = as long as it takes. steps: of the training, None = by the pack.
         draft: use a drafted table when the pack has no pack.csv.
         threads: of torch, None = all cores. wait: queue behind another import instead of refusing.
@@ -32,6 +32,7 @@ class ImportRequest:
     resume: bool = False
     force: bool = False
     reason: str = ""
+    user: str = ""
     minutes: float | None = None
     steps: int | None = None
     batch: int = 40

@@ -18,9 +18,9 @@ from animoe.bundle.catalogue import expert_info
 from animoe.bundle.child import ensure_child
 from animoe.bundle.files import refused_writes
 from animoe.bundle.lock import bundle_lock
-from animoe.bundle.publishing import check_name, next_version
+from animoe.bundle.publishing import check_name, next_version, now, user_name
 from animoe.bundle.scenarios import Column, ScenarioState, read_state
-from animoe.errors import FailedPrecondition, InvalidRequest, NotFound, WriteError
+from animoe.errors import FailedPrecondition, NotFound, WriteError
 from animoe_trainer.corpus import Corpus, load_corpus
 from animoe_trainer.evaluation_set import EvaluationSet, make_evaluation_set
 from animoe_trainer.expert import Memory
@@ -36,6 +36,7 @@ from animoe_trainer.importing.generator import (
     load_kept_sets,
     load_memory,
     load_prompts,
+    require_learner,
     step_back,
 )
 from animoe_trainer.importing.journal import Journal, new_journal, resume_journal
@@ -63,6 +64,7 @@ def import_pack(
         AniMoEError: the pack, the bundle or the disk does not allow it; the bundle performs as before.
     """
     check_name(request.scenario)
+    require_learner(request.bundle, request.parent)
     ensure_child(request.bundle, request.parent)
     what = f"import of {request.scenario!r}"
     with bundle_lock(request.bundle, what, wait=request.wait, on_wait=say), _told(request.bundle):
@@ -259,9 +261,8 @@ class _Import:
             self.journal.end(journals.REFUSED)
             self.clock("publish", 1, 1)
             return ImportResult(REFUSED, self.request.scenario, 0, self.journal.name, report, summary)
-        if worse and not self.request.reason.strip():
-            raise InvalidRequest("--force needs --reason TEXT: it is kept with the expert, for those who come after")
-        report, summary = publish_import(evidence, judges, table, reason=self.request.reason if worse else None)
+        forced = {"user": self.request.user or user_name(), "time": now(), "reason": self.request.reason}
+        report, summary = publish_import(evidence, judges, table, forced=forced if worse else None)
         self.journal.end(journals.PUBLISHED)
         self.clock("publish", 1, 1)
         return ImportResult("published", self.request.scenario, self.column.version, self.journal.name, report, summary)
