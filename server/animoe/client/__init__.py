@@ -9,8 +9,10 @@ with Client("127.0.0.1:50151") as client:
 from animoe.client.client import Capabilities, Client, RigInfo
 from animoe.client.emotion import Emotion
 from animoe.client.errors import ClientError
+from animoe.client.jobs import Job, JobClient
 from animoe.client.messages import ControlApplied, ControlRejected, FrameBlock, Motion, MotionHeader
 from animoe.client.rig import CustomRig
+from animoe.client.scenarios import Scenario, ScenarioClient
 from animoe.client.streams import ClipStream, LiveStream
 
 __all__ = [
@@ -23,8 +25,12 @@ __all__ = [
     "CustomRig",
     "Emotion",
     "FrameBlock",
+    "Job",
+    "JobClient",
     "LiveStream",
     "Motion",
     "MotionHeader",
     "RigInfo",
+    "Scenario",
+    "ScenarioClient",
 ]

@@ -11,8 +11,10 @@ import grpc
 
 from animoe.client.emotion import Emotion, emotion_curve
 from animoe.client.errors import ClientError, plain_errors, refused
+from animoe.client.jobs import JobClient
 from animoe.client.messages import frame_name
 from animoe.client.rig import CustomRig, rig_selection
+from animoe.client.scenarios import ScenarioClient
 from animoe.client.streams import ClipStream, LiveStream, Requests
 from animoe.v1 import animation_service_pb2 as pb
 from animoe.v1 import animation_service_pb2_grpc
@@ -67,6 +69,10 @@ class Client:
     Args:
         target: "host:port".
 
+    Attributes:
+        scenarios: what the server has learnt, and how it learns more.
+        jobs: its long work.
+
     Every method raises ClientError.
     """
 
@@ -74,6 +80,8 @@ class Client:
         self._target = target
         self._channel = grpc.insecure_channel(target, options=_OPTIONS)
         self._stub = animation_service_pb2_grpc.AnimationServiceStub(self._channel)
+        self.scenarios = ScenarioClient(self._channel, target)
+        self.jobs = JobClient(self._channel, target)
 
     def __enter__(self) -> Self:
         return self
