@@ -147,7 +147,7 @@ class TestMaking:
         assert stored["lift.weight"].dtype == torch.float16
         assert torch.equal(stored["input_mean"], before["input_mean"])
         lm = load_file(tiny.bundle / "motion_lm.safetensors")
-        assert {tensor.dtype for tensor in lm.values()} == {torch.float16}
+        assert {tensor.dtype for tensor in lm.values() if tensor.is_floating_point()} == {torch.float16}
 
     def test_any_user_may_read_it(self, tiny: Any) -> None:
         assert all(path.stat().st_mode & 0o044 == 0o044 for path in tiny.bundle.iterdir())

@@ -23,7 +23,7 @@ from animoe.engine.runtime import Runtime, StepInputs
 from animoe.errors import BundleError, InvalidRequest
 from animoe.models.decode_step import DecodeStep
 from animoe.models.motion_lm import LMInputs, MotionLM
-from animoe.models.planner import Plan, PlannerConfig
+from animoe.models.planner import Plan, Planner, PlannerConfig
 from animoe.models.quantiser import EmaCodebook
 from animoe.models.sequence import PROMPT_SLOTS, SLOT_BEGIN, SLOT_TOKEN
 from animoe.models.tokenizer import Tokenizer
@@ -68,14 +68,17 @@ def make_bundle(tokenizer_dir: Path, base_dir: Path, out: Path, name: str, card:
 
 
 def round_to_half(model: nn.Module) -> None:
-    """Rounds weights and codebooks in place to the nearest half-precision numbers; statistics stay as they are.
+    """Rounds weights, codebooks, dictionary rows and keys in place to the nearest half-precision numbers; statistics
+    stay as they are.
 
     Raises:
         BundleError: a weight is too large for half precision, or not a number.
     """
     codebooks = [m.codebook for m in model.modules() if isinstance(m, EmaCodebook)]
+    planners = [m for m in model.modules() if isinstance(m, Planner)]
+    learnt = [tensor for planner in planners for tensor in (planner.cged.rows, planner.gate.keys)]
     with torch.no_grad():
-        for tensor in [*model.parameters(), *codebooks]:
+        for tensor in [*model.parameters(), *codebooks, *learnt]:
             tensor.copy_(tensor.half())
             if not tensor.isfinite().all():
                 raise BundleError("a weight is not finite in half precision: the training has diverged, train again")
