@@ -1,4 +1,4 @@
-"""Flags of `animoe pack` and `animoe scenario`. Imports nothing of the product."""
+"""Flags of `animoe pack`, `animoe scenario` and `animoe jobs`. Imports nothing of the product."""
 
 from __future__ import annotations
 
@@ -37,6 +37,9 @@ def add_pack_flags(parser: argparse.ArgumentParser) -> None:
     learn.add_argument("--threads", type=int, metavar="N", help="cores to use; default: all, at low priority")
     learn.add_argument("--no-wait", dest="wait", action="store_false", help="refuse while another import runs")
     learn.add_argument("--json", action="store_true", help="print for programs: JSON lines, the result last")
+    _server(learn, "let this server learn it: the pack is uploaded")
+    learn.add_argument("--on-server", action="store_true", help="PATH lies in the server's folder of packs; no upload")
+    learn.add_argument("--detach", action="store_true", help="with --server: do not wait; see `animoe jobs`")
 
 
 def add_scenario_flags(parser: argparse.ArgumentParser) -> None:
@@ -53,4 +56,29 @@ def add_scenario_flags(parser: argparse.ArgumentParser) -> None:
         if action in ("rollback", "remove"):
             one.add_argument("--no-wait", dest="wait", action="store_false", help="refuse while an import runs")
         one.add_argument("--bundle", type=Path, metavar="DIR", help=_OWN)
+        _server(one, "of this server instead of a bundle on this machine")
         one.add_argument("--json", action="store_true", help="print for programs")
+
+
+def add_jobs_flags(parser: argparse.ArgumentParser, target: str) -> None:
+    """`target`: host:port of the server when none is named."""
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION", parser_class=type(parser))
+    for action, text in (
+        ("list", "list what is queued, runs and has ended, newest first"),
+        ("show", "show one job with its log"),
+        ("watch", "follow a job until it ends"),
+        ("cancel", "take a job out of the queue, or end it"),
+    ):
+        one = actions.add_parser(action, help=text, description=text[0].upper() + text[1:] + ".")
+        if action == "list":
+            one.add_argument("--state", default="", help="queued, running, succeeded, refused, failed or cancelled")
+            one.add_argument("--scenario", default="", metavar="NAME", help="of this scenario only")
+            one.add_argument("--limit", type=int, default=20, metavar="N", help="at most so many; default 20")
+        else:
+            one.add_argument("job", metavar="JOB", help="its number, as `animoe jobs list` shows it")
+        one.add_argument("--server", metavar="HOST:PORT", default=target, help="a running server; default %(default)s")
+        one.add_argument("--json", action="store_true", help="print for programs")
+
+
+def _server(parser: argparse.ArgumentParser, text: str) -> None:
+    parser.add_argument("--server", metavar="HOST:PORT", help=text)

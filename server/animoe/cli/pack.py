@@ -13,7 +13,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from animoe.bundle.child import current_bundle, own_bundle
-from animoe.errors import AniMoEError
+from animoe.errors import AniMoEError, InvalidRequest
 
 if TYPE_CHECKING:
     from animoe_trainer.importing.progress import Event
@@ -29,6 +29,8 @@ _REQUEST = (
 
 
 def run(arguments: argparse.Namespace) -> int:
+    if arguments.action == "import" and (arguments.server or arguments.on_server or arguments.detach):
+        return _import_at_server(arguments)
     os.environ.setdefault("TQDM_DISABLE", "1")  # before tqdm is imported: the import shows its own progress
     try:
         return _check(arguments) if arguments.action == "check" else _import(arguments)
@@ -37,6 +39,14 @@ def run(arguments: argparse.Namespace) -> int:
         if name not in _TRAINER:
             raise
         raise AniMoEError(f"{name} is not installed and learning needs it; run: pip install 'animoe[train]'") from error
+
+
+def _import_at_server(arguments: argparse.Namespace) -> int:
+    if not arguments.server:
+        raise InvalidRequest("--on-server and --detach need --server HOST:PORT")
+    from animoe.cli.remote import import_pack
+
+    return import_pack(arguments)
 
 
 def _check(arguments: argparse.Namespace) -> int:

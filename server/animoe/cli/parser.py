@@ -8,7 +8,7 @@ from typing import NoReturn
 
 from animoe import __version__
 from animoe.cli.convert_flags import add_convert_flags
-from animoe.cli.learning_flags import add_pack_flags, add_scenario_flags
+from animoe.cli.learning_flags import add_jobs_flags, add_pack_flags, add_scenario_flags
 
 _PORT = 50151
 _RIG = "ue5_manny"
@@ -62,6 +62,14 @@ def build_parser() -> argparse.ArgumentParser:
             help="list, show, roll back and remove what the bundle has learnt",
             description="Lists, shows, rolls back and removes what the bundle has learnt.",
         )
+    )
+    add_jobs_flags(
+        commands.add_parser(
+            "jobs",
+            help="list, watch and cancel the imports of a server",
+            description="Lists, shows, watches and cancels the imports of a server.",
+        ),
+        f"127.0.0.1:{_PORT}",
     )
     _demo(
         commands.add_parser(

@@ -16,6 +16,10 @@ from animoe.bundle.publishing import current_column, remove, rollback
 
 
 def run(arguments: argparse.Namespace) -> None:
+    if arguments.server:
+        from animoe.cli.remote import scenario
+
+        return scenario(arguments)
     bundle: Path = arguments.bundle or current_bundle()
     read_manifest(bundle)
     if arguments.action == "list":
