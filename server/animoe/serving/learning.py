@@ -55,7 +55,7 @@ class LearningConfig:
     @property
     def folder(self) -> Path:
         """Where jobs keep their files."""
-        return self.bundle / FOLDER
+        return self.bundle.resolve() / FOLDER
 
 
 class Learning:
