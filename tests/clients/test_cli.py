@@ -27,7 +27,17 @@ def modules_after(*arguments: str) -> set[str]:
     return set(done.stdout.splitlines()[-1].split())
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["generate", "--help"], ["serve", "--prot", "1"], ["bogus"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--help"],
+        ["pack", "import", "--help"],
+        ["scenario", "--help"],
+        ["generate", "--help"],
+        ["serve", "--prot", "1"],
+        ["bogus"],
+    ],
+)
 def test_help_and_wrong_flags_import_nothing_of_weight(arguments: list[str]) -> None:
     assert modules_after(*arguments).isdisjoint((*HEAVY, "grpc", "numpy"))
 
