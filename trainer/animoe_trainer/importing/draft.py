@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from animoe.bundle.files import refused_writes, write_durable
-from animoe.errors import AniMoEError, InvalidRequest
+from animoe.errors import AniMoEError, InvalidRequest, NotFound
 from animoe.formats import READABLE, read_clips
 from animoe_trainer.importing.pack_files import motion_files
 from animoe_trainer.importing.words import guess
-from animoe_trainer.packs import COLUMNS, RefusedRow
+from animoe_trainer.packs import COLUMNS, TABLE, RefusedRow
 
 DRAFT = "pack.draft.csv"
 
@@ -70,3 +70,23 @@ def write_rows(path: Path, rows: tuple[dict[str, str], ...]) -> Path:
     with refused_writes(path.parent):
         write_durable(path, text.getvalue().encode())
     return path
+
+
+def pack_table(pack: Path, *, draft: bool) -> str:
+    """Name of the table that lists a pack's rows: its own, or the draft's where that is allowed.
+
+    Raises:
+        NotFound: it has none and `draft` is False. InvalidRequest: it has nothing to draft from.
+    """
+    if (pack / TABLE).is_file():
+        return TABLE
+    if not (pack / DRAFT).is_file():
+        found = draft_pack(pack)  # an empty pack or one of broken files is told first
+        if draft:
+            write_rows(pack / DRAFT, found.rows)
+    if not draft:
+        raise NotFound(
+            f"{pack} has no {TABLE}; `animoe pack check` drafts one for you to edit, or import with --draft to take "
+            "the draft as it is"
+        )
+    return DRAFT

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -84,11 +84,6 @@ def training_tokens(split: Split, tokenizer: Tokenizer, prompts: PromptTable, pa
     return tokens
 
 
-def prompt_table(texts: Iterable[str], encoder: object) -> PromptTable:
-    """Vectors of all texts."""
-    return PromptTable(texts, encoder)  # type: ignore[arg-type]
-
-
 def _save(tokens: TokenCorpus, path: Path) -> None:
     arrays = [code for codes in tokens.codes for code in codes]
     meta = {"items": [asdict(item) for item in tokens.items], "lengths": [len(a) for a in arrays]}
@@ -107,3 +102,14 @@ def _load(path: Path, prompts: PromptTable) -> TokenCorpus:
     tokens = TokenCorpus.__new__(TokenCorpus)
     tokens._set(items, codes, prompts)
     return tokens
+
+
+def count_clips(tokens: TokenCorpus) -> dict[str, int]:
+    """What was trained on, for the report."""
+    own = [item for item in tokens.items if item.intensity == 1.0]
+    return {
+        "clips": sum(not item.mirrored for item in own),
+        "mirrored": sum(item.mirrored for item in own),
+        "blended": len(tokens.items) - len(own),
+        "tokens": sum(len(codes[0]) for codes in tokens.codes),
+    }

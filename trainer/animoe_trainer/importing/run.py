@@ -6,26 +6,22 @@ Nothing that a server reads changes before the last rename. Whatever stops an im
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 
 from animoe.bundle.catalogue import expert_info
 from animoe.bundle.child import ensure_child
-from animoe.bundle.files import refused_writes
 from animoe.bundle.lock import bundle_lock
 from animoe.bundle.publishing import check_name, next_version, now, user_name
 from animoe.bundle.scenarios import Column, ScenarioState, read_state
-from animoe.errors import FailedPrecondition, NotFound, WriteError
+from animoe.errors import FailedPrecondition
 from animoe_trainer.corpus import Corpus, load_corpus
 from animoe_trainer.evaluation_set import EvaluationSet, make_evaluation_set
 from animoe_trainer.expert import Memory
 from animoe_trainer.importing import journal as journals
-from animoe_trainer.importing.draft import DRAFT, draft_pack, write_rows
+from animoe_trainer.importing.draft import pack_table
 from animoe_trainer.importing.expression import express
 from animoe_trainer.importing.generator import (
     BundleMemory,
@@ -41,13 +37,12 @@ from animoe_trainer.importing.generator import (
 )
 from animoe_trainer.importing.journal import Journal, new_journal, resume_journal
 from animoe_trainer.importing.judging import Judgement, Judges, judge_all, verdicts
-from animoe_trainer.importing.material import Split, split_corpus, training_tokens
+from animoe_trainer.importing.material import Split, count_clips, split_corpus, training_tokens
 from animoe_trainer.importing.pack_files import open_pack, pack_digest
 from animoe_trainer.importing.progress import Clock, Watcher
 from animoe_trainer.importing.publishing import Evidence, publish_import, write_refusal
 from animoe_trainer.importing.request import REFUSED, ImportRequest, ImportResult
-from animoe_trainer.importing.training import PLANNER, Schedule, plan_training, train
-from animoe_trainer.packs import TABLE
+from animoe_trainer.importing.training import PLANNER, Schedule, library_writes, plan_training, train
 from animoe_trainer.prompts import PromptTable
 from animoe_trainer.sequences import TokenCorpus, corpus_texts
 
@@ -67,20 +62,8 @@ def import_pack(
     require_learner(request.bundle, request.parent)
     ensure_child(request.bundle, request.parent)
     what = f"import of {request.scenario!r}"
-    with bundle_lock(request.bundle, what, wait=request.wait, on_wait=say), _told(request.bundle):
+    with bundle_lock(request.bundle, what, wait=request.wait, on_wait=say), library_writes(request.bundle):
         return _Import(request, Clock(watcher), say or (lambda sentence: None)).run()
-
-
-@contextmanager
-def _told(bundle: Path) -> Iterator[None]:
-    """Failing writes of libraries, as sentences too."""
-    with refused_writes(bundle):
-        try:
-            yield
-        except SafetensorError as error:
-            if "I/O error" not in str(error):
-                raise
-            raise WriteError(f"{bundle} cannot take more data ({error}); free some space, then --resume") from error
 
 
 class _Import:
@@ -157,7 +140,7 @@ class _Import:
         scratch = self.journal.work / "pack"
         scratch.mkdir(parents=True, exist_ok=True)
         pack = open_pack(self.request.pack, scratch)
-        table = self._table(pack)
+        table = pack_table(pack, draft=self.request.draft)
         digest = pack_digest(pack)
         if self.journal.digest and digest != self.journal.digest:
             raise FailedPrecondition(f"{pack} has changed since the import began; start again without --resume")
@@ -168,19 +151,6 @@ class _Import:
         self.journal.done("validate", clips=clips, refused=refused, table=table)
         self.clock("validate", 1, 1, f"{clips} clips can be used, {len(refused)} rows are refused")
         return corpus
-
-    def _table(self, pack: Path) -> str:
-        if (pack / TABLE).is_file():
-            return TABLE
-        if not self.request.draft:
-            draft_pack(pack)  # an empty pack or one of broken files is told first
-            raise NotFound(
-                f"{pack} has no {TABLE}; `animoe pack check` drafts one for you to edit, or import with --draft to "
-                "take the draft as it is"
-            )
-        if not (pack / DRAFT).is_file():
-            write_rows(pack / DRAFT, draft_pack(pack).rows)
-        return DRAFT
 
     def _tokenise(self, split: Split, table: PromptTable) -> tuple[EvaluationSet, TokenCorpus]:
         self.clock("tokenise", 0, 4)
@@ -229,7 +199,7 @@ class _Import:
         history = train(lm, tokens, remembered, schedule, settings["seed"], memory.emotions, work, self.clock)
         emotions = sorted({item.emotion for item in tokens.items})
         learnt = sorted({item.content for item in tokens.items if item.content})
-        self.journal.done("train", history=history, emotions=emotions, contents=learnt, **_counts(tokens))
+        self.journal.done("train", history=history, emotions=emotions, contents=learnt, **count_clips(tokens))
 
     def _evaluate(
         self, kept: dict[str, EvaluationSet], own: EvaluationSet, table: PromptTable
@@ -266,13 +236,3 @@ class _Import:
         self.journal.end(journals.PUBLISHED)
         self.clock("publish", 1, 1)
         return ImportResult("published", self.request.scenario, self.column.version, self.journal.name, report, summary)
-
-
-def _counts(tokens: TokenCorpus) -> dict[str, int]:
-    own = [item for item in tokens.items if item.intensity == 1.0]
-    return {
-        "clips": sum(not item.mirrored for item in own),
-        "mirrored": sum(item.mirrored for item in own),
-        "blended": len(tokens.items) - len(own),
-        "tokens": sum(len(codes[0]) for codes in tokens.codes),
-    }

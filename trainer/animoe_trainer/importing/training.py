@@ -5,15 +5,18 @@ from __future__ import annotations
 import copy
 import math
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save
 
-from animoe.bundle.files import write_durable
-from animoe.errors import FailedPrecondition
+from animoe.bundle.files import refused_writes, write_durable
+from animoe.errors import FailedPrecondition, WriteError
 from animoe.models.motion_lm import MotionLM
 from animoe_trainer.checkpoint import Checkpoint
 from animoe_trainer.expert import ExpertConfig, Memory, train_expert
@@ -112,3 +115,19 @@ def train(
     save_expert(work / "staged", expert, lm.planner.config.samoe)
     write_durable(work / PLANNER, save(planner))
     return history
+
+
+@contextmanager
+def library_writes(bundle: Path) -> Iterator[None]:
+    """Failing writes, also those that safetensors reports in its own way, as sentences.
+
+    Raises:
+        WriteError: the disk is full. InvalidRequest: no right to write.
+    """
+    with refused_writes(bundle):
+        try:
+            yield
+        except SafetensorError as error:
+            if "I/O error" not in str(error):
+                raise
+            raise WriteError(f"{bundle} cannot take more data ({error}); free some space, then --resume") from error
