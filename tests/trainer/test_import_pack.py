@@ -48,6 +48,12 @@ class TestZip:
             open_pack(path, tmp_path / "scratch" / "deep")
         assert not list(tmp_path.rglob("*.bvh"))
 
+    def test_a_name_that_would_lead_out_of_the_scratch_folder(self, tmp_path: Path) -> None:
+        scratch = tmp_path / "deep" / "scratch"
+        scratch.mkdir(parents=True)
+        path = make_zip(tmp_path / "...zip", {"a.bvh": b"x", "b.bvh": b"x"})
+        assert open_pack(path, scratch) == scratch / "pack"
+
     def test_links(self, tmp_path: Path) -> None:
         info = zipfile.ZipInfo("link.bvh")
         info.external_attr = (stat.S_IFLNK | 0o777) << 16

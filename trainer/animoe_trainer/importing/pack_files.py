@@ -35,9 +35,10 @@ def open_pack(path: Path, scratch: Path) -> Path:
         raise NotFound(f"there is no pack at {path}; name a folder or a .zip of motion files")
     if path.suffix.lower() != ".zip":
         raise FileError(path, "it is not a pack", remedy="Name a folder or a .zip of motion files.")
-    target = scratch / path.stem
+    name = path.stem.strip(". ") or "pack"  # "...zip" must not lead out
+    target = scratch / name
     if not target.is_dir():
-        part = scratch / f".{path.stem}.part"
+        part = scratch / f".{name}.part"
         shutil.rmtree(part, ignore_errors=True)
         with refused_writes(scratch):
             _unpack(path, part)
