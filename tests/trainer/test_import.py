@@ -19,7 +19,7 @@ import pytest
 import torch
 
 from animoe.bundle.manifest import MANIFEST, bundle_file
-from animoe.bundle.publishing import rollback
+from animoe.bundle.publishing import remove, rollback
 from animoe.bundle.scenarios import read_state
 from animoe.engine import ClipRequest, Engine
 from animoe.engine.runtime import Runtime
@@ -159,6 +159,18 @@ class TestPublished:
         assert float(gate[:, 1].max()) == 0.0
         rollback(own, "toy")
         assert Runtime(own).digest == digest
+
+    def test_trainer_and_server_route_alike_also_after_a_removal(self, learnt: Path, own: Path) -> None:
+        shutil.copytree(learnt, own)
+        for inactive in ((), (1,)):
+            runtime, lm = Runtime(own), load_generator(own)
+            assert lm.planner is not None and lm.planner.gate.inactive == inactive
+            words = runtime.prompts.encode_words("a person walks forward").words
+            assert words is not None
+            gate = lm.plan(torch.from_numpy(np.array(words))[None], torch.ones(1, len(words))).gate.softmax(-1)
+            np.testing.assert_allclose(gate[0].numpy(), runtime.plan("a person walks forward").plan.gate, atol=1e-4)
+            if not inactive:
+                remove(own, "toy")
 
     def test_progress_counts_up_to_the_end(self, teach: Any) -> None:
         events: list[Event] = []
