@@ -97,7 +97,7 @@ def _torch_steps() -> Callable[[], None]:
         state = None
         with torch.no_grad():
             for feed in feeds:
-                codes, _ = step(**feed)
+                codes, _ = step(*feed.values())
                 _, state = tokenizer.decode(codes[None], state)
 
     return run
