@@ -22,6 +22,7 @@ from animoe.motion.root_codes import FRAMES_PER_TOKEN
 from animoe.rig.rotations import Array
 from animoe_trainer import tokenizer as tokens
 from animoe_trainer.corpus import Corpus, Item
+from animoe_trainer.performer import decode_all
 
 MIN_STD = 0.05
 """A channel that hardly moves must not be blown up."""
@@ -203,15 +204,7 @@ def reconstruct_all(tokenizer: Tokenizer, motions: Sequence[Array]) -> list[Arra
     """Features (4 * (T // 4), 140) of motions (T, 203) after the tokenizer; motions below one token come back cut."""
     found = [motion[:, :FEATURE_COUNT] for motion in motions]
     long = [i for i, motion in enumerate(motions) if len(motion) >= FRAMES_PER_TOKEN]
-    codes = dict(zip(long, tokens.tokenise_all(tokenizer, [motions[i] for i in long]), strict=True))
-    order = sorted(long, key=lambda i: len(codes[i]))
-    home = tokenizer.input_mean.device
-    for first in range(0, len(order), 64):
-        picks = order[first : first + 64]
-        longest = len(codes[picks[-1]])
-        padded = np.stack([np.pad(codes[i], ((0, longest - len(codes[i])), (0, 0)), mode="edge") for i in picks])
-        with torch.no_grad():
-            decoded = tokenizer.decode(torch.from_numpy(padded).to(home))[0].cpu().numpy()
-        for row, i in zip(decoded, picks, strict=True):  # causal: what follows the true length changes nothing
-            found[i] = row[: len(codes[i]) * FRAMES_PER_TOKEN]
+    decoded = decode_all(tokenizer, tokens.tokenise_all(tokenizer, [motions[i] for i in long]))
+    for i, features in zip(long, decoded, strict=True):
+        found[i] = features
     return found

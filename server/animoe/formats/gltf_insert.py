@@ -21,9 +21,9 @@ from animoe.formats.gltf_joint_match import JointMatch, match_joints
 from animoe.formats.gltf_nodes import Joints, fold_scale, read_joints
 from animoe.formats.gltf_prune import empty_animations
 from animoe.formats.gltf_template import Template
-from animoe.formats.gltf_writer import straying_joints
+from animoe.formats.gltf_writer import common_skeleton, straying_joints
 from animoe.formats.names import clean_name
-from animoe.formats.writing import check_writable, write_atomically
+from animoe.formats.writing import write_atomically
 from animoe.motion.clip import Clip
 from animoe.rig.kinematics import local_to_model
 from animoe.rig.rotations import Array, inverse, multiply, normalize, rotate, to_matrix, unroll
@@ -54,7 +54,7 @@ def write_into_glb(
     """
     if same_name not in get_args(SameName):
         raise InvalidRequest(f"same_name {same_name!r} is unknown; choose from {', '.join(get_args(SameName))}")
-    skeleton = _common_skeleton(clips)
+    skeleton = common_skeleton(clips)
     opened = Template(Path(template))
     joints = _template_joints(opened.document, skeleton)
     match = match_joints(Path(template).name, skeleton, clips, joints)
@@ -74,17 +74,6 @@ def write_into_glb(
     for node in sorted(moved):
         _split_matrix(opened, opened.nodes[node], joints, joints.of_node[node], node)
     write_atomically(Path(path), opened.to_glb())
-
-
-def _common_skeleton(clips: Sequence[Clip]) -> Skeleton:
-    if not clips:
-        raise InvalidRequest("a .glb needs at least one clip; none was given")
-    skeleton = clips[0].skeleton
-    for clip in clips:
-        check_writable(clip)
-        if clip.skeleton is not skeleton and clip.skeleton.digest != skeleton.digest:
-            raise InvalidRequest(f"clip {clip.name!r} is on another skeleton; write one file per skeleton")
-    return skeleton
 
 
 def _clip_names(clips: Sequence[Clip]) -> list[str]:

@@ -35,13 +35,7 @@ def write_glb(path: Path, clips: Sequence[Clip]) -> None:
         InvalidRequest: no clip, clips of different skeletons, no frames, NaN.
         FileError: the file cannot be written.
     """
-    if not clips:
-        raise InvalidRequest("a .glb needs at least one clip; none was given")
-    skeleton = clips[0].skeleton
-    for clip in clips:
-        check_writable(clip)
-        if clip.skeleton is not skeleton and clip.skeleton.digest != skeleton.digest:
-            raise InvalidRequest(f"clip {clip.name!r} is on another skeleton; write one file per skeleton")
+    skeleton = common_skeleton(clips)
     binary = Binary()
     strays = straying_joints(clips)
     document = {
@@ -56,6 +50,18 @@ def write_glb(path: Path, clips: Sequence[Clip]) -> None:
         **binary.sections(),
     }
     write_atomically(Path(path), pack_glb(document, bytes(binary.data)))
+
+
+def common_skeleton(clips: Sequence[Clip]) -> Skeleton:
+    """The skeleton that all clips are on. Errors as `write_glb`."""
+    if not clips:
+        raise InvalidRequest("a .glb needs at least one clip; none was given")
+    skeleton = clips[0].skeleton
+    for clip in clips:
+        check_writable(clip)
+        if clip.skeleton is not skeleton and clip.skeleton.digest != skeleton.digest:
+            raise InvalidRequest(f"clip {clip.name!r} is on another skeleton; write one file per skeleton")
+    return skeleton
 
 
 _MATERIAL = {
