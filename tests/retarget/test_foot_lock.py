@@ -94,6 +94,22 @@ def test_a_released_foot_returns_to_its_source(stride: Stride) -> None:
     assert apart[36] < 5e-3 and apart[-1] < 1e-4
 
 
+def test_a_body_with_odd_hips_follows_its_standing_feet_and_says_so(stride: Stride) -> None:
+    """KayKit's hips are three times as far apart as ours in leg lengths: legs alone would be pulled askew."""
+    block = stride(slide=0.3)
+    for name, follows in (("kaykit_medium", True), ("ue5_manny", False)):
+        rig, moved = rig_profile(name), []
+        for options in (LOCKED, RetargetOptions()):
+            retargeter = Retargeter(rig, options=options)
+            out = retargeter.apply(block)
+            pelvis = retargeter.to_clip([out]).world()[1][:, rig.roles["pelvis"][0]]
+            moved.append((pelvis[:, [0, 2]], out.root_positions[:, [0, 2]]))
+        (pelvis, way), (free_pelvis, free_way) = moved
+        left = np.abs(pelvis - free_pelvis).max()
+        assert (left > 0.01) == follows
+        np.testing.assert_allclose(pelvis - free_pelvis, way - free_way, atol=1e-9)
+
+
 def test_without_contacts_nothing_changes(stride: Stride) -> None:
     block = stride()
     block = replace(block, contacts=np.zeros_like(block.contacts))

@@ -52,6 +52,11 @@ class FootLock:
         self._held = place  # ankle and toes as they were put out
         self._speeds: tuple[Point, Point] = ((0.0, 0.0), (0.0, 0.0))
 
+    @property
+    def standing(self) -> bool:
+        """Whether the foot is held."""
+        return self._standing is not None
+
     def advance(self, ankle: Point, toes: Point, ankle_contact: float, toe_contact: float) -> Point:
         """What to add to the foot's place in the next frame.
 

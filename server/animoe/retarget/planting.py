@@ -2,7 +2,8 @@
 
 It works on the canonical rotations before they are copied to the rig, but with the rig's own bones: so twist joints,
 mirrored axes and engine frames need no second thought. Feet keep their orientation, knees their plane. When a held
-foot lies beyond the leg's reach the hips come down a little.
+foot lies beyond the leg's reach the hips come down a little. On rigs with hips unlike ours, whose feet would slide with
+every turn of the pelvis, the body also follows its standing feet off the source's path.
 """
 
 from __future__ import annotations
@@ -12,9 +13,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from animoe.retarget.feet import LEGS, FeetPlacer
-from animoe.retarget.foot_lock import FootLock
+from animoe.retarget.foot_lock import FootLock, Point
 from animoe.retarget.quadratic import fast_multiply, rotated_constant, squares
 from animoe.retarget.two_bone import STRAIGHT, bend_to, conjugate
+from animoe.rig.canonical import FRAME_RATE_HZ
 from animoe.rig.rotations import Array
 
 _LARGEST_DROP = 0.08  # of the leg
@@ -23,9 +25,41 @@ _FARTHEST = 0.14
 """In leg lengths: how far a held foot may be from its source. Rigs with other hips than ours get as much more: their
 feet swing wider with every turn of the pelvis."""
 _STILL_M = 1e-5
+_ODD_HIPS = 0.05
+"""In leg lengths: from this much mismatch of the hips on, the body follows its standing feet."""
+_FOLLOW_PER_S = 8.0
 
-Feet = tuple[FootLock, FootLock]
-"""Left and right foot of one character."""
+
+class Stance:
+    """The feet of one character, and how far its body has left the source's path to stay over them.
+
+    Args:
+        leg_m, farthest_m: as `FootLock`.
+        follow: how fast the body follows its standing feet, share per frame; 0 keeps the source's path.
+    """
+
+    def __init__(self, leg_m: float, farthest_m: float, follow: float) -> None:
+        self.feet = (FootLock(leg_m, farthest_m), FootLock(leg_m, farthest_m))
+        self.path = (0.0, 0.0)
+        self._follow = follow
+
+    def advance(self, place: list[list[list[float]]], chance: list[float]) -> tuple[Point, Point]:
+        """The next frame: ankle and toes of both feet on the floor, four contacts -> what to add to each foot.
+
+        The places are the source's; the offsets are from where they are on the character's own path.
+        """
+        x, z = self.path
+        offsets = []
+        for foot, (ankle, toes), ankle_contact, toe_contact in zip(
+            self.feet, place, chance[::2], chance[1::2], strict=True
+        ):
+            here = ((ankle[0] + x, ankle[1] + z), (toes[0] + x, toes[1] + z))
+            offsets.append(foot.advance(*here, ankle_contact, toe_contact))
+        standing = [offset for foot, offset in zip(self.feet, offsets, strict=True) if foot.standing]
+        if self._follow and standing:
+            share = self._follow / len(standing)
+            self.path = (x + share * sum(o[0] for o in standing), z + share * sum(o[1] for o in standing))
+        return offsets[0], offsets[1]
 
 
 class Planting:
@@ -42,14 +76,16 @@ class Planting:
         self._reach = lengths.sum(axis=0)
         self.leg_m = float(self._reach.mean())
         self._farthest = _FARTHEST * self.leg_m + feet.hip_mismatch_m
+        odd = feet.hip_mismatch_m > _ODD_HIPS * self.leg_m
+        self._follow = _FOLLOW_PER_S / FRAME_RATE_HZ if odd else 0.0
 
-    def start(self) -> Feet:
-        """Both feet of a new character."""
-        return FootLock(self.leg_m, self._farthest), FootLock(self.leg_m, self._farthest)
+    def start(self) -> Stance:
+        """A new character."""
+        return Stance(self.leg_m, self._farthest, self._follow)
 
     def apply(
-        self, local: Array, turns: Array, centres: Array, contacts: Array, states: Sequence[Feet]
-    ) -> tuple[Array, Array]:
+        self, local: Array, turns: Array, centres: Array, contacts: Array, states: Sequence[Stance]
+    ) -> tuple[Array, Array, Array]:
         """Plants the feet of C characters over n frames each; N = C * n rows, character by character.
 
         Args:
@@ -58,7 +94,8 @@ class Planting:
             states: of the C characters, moved on.
 
         Returns:
-            local rotations and centres with standing feet (the inputs are not changed).
+            local rotations and centres with standing feet (the inputs are not changed), and (N, 2) how far the path on
+            the floor has left the source's.
         """
         square = squares(turns)
         arms = np.matmul(square[..., None, :], self._bones)[..., 0, :]  # (N, 4, 2, 3)
@@ -66,14 +103,15 @@ class Planting:
         legs = arms[:, 1] + arms[:, 2]
         ankles = hips + legs
         floor = np.stack([ankles, ankles + arms[:, 3]], axis=2)[..., [0, 2]]  # (N, 2, 2 joints, 2)
-        offsets = self._offsets(floor, contacts, states)
-        if np.abs(offsets).max(initial=0.0) < _STILL_M:
-            return local, centres
+        offsets, path = self._offsets(floor, contacts, states)
+        if np.abs(offsets).max(initial=0.0) < _STILL_M and not path.any():
+            return local, centres, path
         target = legs.copy()
         target[..., [0, 2]] += offsets
         drop = self._drop(legs, target)
         centres = centres.copy()
         centres[:, 1] -= drop
+        centres[:, [0, 2]] += path
         target[..., 1] += drop[:, None]
         hinges = square[:, 1] @ self._hinge
         bones = np.stack([arms[:, 1], arms[:, 2]], axis=-2)
@@ -81,22 +119,17 @@ class Planting:
         back = conjugate(np.stack([turns[:, 0], thigh, shin], axis=1))
         found = local.copy()
         found[:, LEGS[:3]] = fast_multiply(back, np.stack([thigh, shin, turns[:, 3]], axis=1))
-        return found, centres
+        return found, centres, path
 
-    def _offsets(self, floor: Array, contacts: Array, states: Sequence[Feet]) -> Array:
-        """(N, 2, 2) what the locks add to ankles and toes (N, 2, 2, 2) on the floor."""
-        found = []
+    def _offsets(self, floor: Array, contacts: Array, states: Sequence[Stance]) -> tuple[Array, Array]:
+        """(N, 2, 2) what the locks add to ankles and toes (N, 2, 2, 2) on the floor, and (N, 2) of the path."""
+        offsets, path = [], []
         each = len(floor) // max(len(states), 1)
-        places, chances = floor.tolist(), contacts.tolist()
-        for row, (place, chance) in enumerate(zip(places, chances, strict=True)):
-            left, right = states[row // each]
-            found.append(
-                (
-                    left.advance(place[0][0], place[0][1], chance[0], chance[1]),
-                    right.advance(place[1][0], place[1][1], chance[2], chance[3]),
-                )
-            )
-        return np.array(found).reshape(-1, 2, 2)
+        for row, (place, chance) in enumerate(zip(floor.tolist(), contacts.tolist(), strict=True)):
+            state = states[row // each]
+            path.append(state.path)
+            offsets.append(state.advance(place, chance))
+        return np.array(offsets).reshape(-1, 2, 2), np.array(path).reshape(-1, 2)
 
     def _drop(self, legs: Array, target: Array) -> Array:
         """(N,) metres that the hips come down so that every target lies within reach."""

@@ -32,7 +32,7 @@ from animoe.retarget.chains import Drive, drives, remainder
 from animoe.retarget.feet import FeetPlacer
 from animoe.retarget.frames import EngineFrame, locals_from_frame, locals_to_frame, quaternion_basis
 from animoe.retarget.ik_bones import IkBones
-from animoe.retarget.planting import Feet, Planting
+from animoe.retarget.planting import Planting, Stance
 from animoe.retarget.quadratic import (
     fast_multiply,
     fast_rotate,
@@ -102,7 +102,7 @@ class RetargetOptions:
 class RetargetState:
     """What a retargeter remembers of one character between blocks: its feet, when they are locked."""
 
-    def __init__(self, feet: Feet | None) -> None:
+    def __init__(self, feet: Stance | None) -> None:
         self.feet = feet
 
 
@@ -195,13 +195,14 @@ class Retargeter:
         hips = root + squares(local[:, _PELVIS]) @ self._hip_centre
         centres = hips * self._ratio
         centres[:, 1] = self._feet.hip_heights(turns, hips[:, 1])
+        way = root * [self._ratio, 0.0, self._ratio]
         if self._planting is not None and count:
             feet = [state.feet for state in states if state.feet is not None]
-            local, centres = self._planting.apply(local, turns, centres, contacts, feet)
+            local, centres, path = self._planting.apply(local, turns, centres, contacts, feet)
+            way[:, [0, 2]] += path
         if self._reaching is not None:
             local = self._reaching.apply(local)
         yaws = yaw_turns(headings)
-        way = root * [self._ratio, 0.0, self._ratio]
         if self.options.root_motion is not RootMotion.WORLD:
             back = conjugate(yaws)
             local = local.copy()
