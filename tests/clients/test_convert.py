@@ -146,7 +146,8 @@ def test_a_stop_leaves_whole_files_and_no_process(folder: Path, tmp_path: Path, 
         _, error = process.communicate(timeout=30)
     finally:
         process.kill()
-    assert process.returncode == 130 and error.startswith("animoe: stopped; ") and len(error.splitlines()) == 1
+    assert error.startswith("animoe: stopped; ") and len(error.splitlines()) == 1, error
+    assert process.returncode == 130
     written = list((tmp_path / "out").iterdir())
     assert 3 < len(written) < 150 and {path.suffix for path in written} == {".glb"}
     assert all(read_clips(path)[0].frame_count in (12, 400) for path in written)

@@ -16,20 +16,16 @@ from animoe.bundle.manifest import MANIFEST
 def studio(tiny: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The bundle that tests import into children of; never written."""
     from animoe_trainer.corpus import load_corpus
-    from animoe_trainer.evaluation_set import make_evaluation_set
     from animoe_trainer.evaluator_data import sentence_vectors
     from animoe_trainer.evaluator_training import EvaluatorTraining, train_evaluator
-    from animoe_trainer.importing.generator import keep_base
-    from animoe_trainer.sequences import corpus_texts
+    from animoe_trainer.importing.base_memory import remember_base
 
     folder = Path(shutil.copytree(tiny.bundle, tmp_path_factory.mktemp("studio") / "base"))
     corpus = load_corpus([tiny.pack], tiny.cache)
     sentences = sentence_vectors(corpus, tiny.base, tiny.cache)
     training = EvaluatorTraining(steps=4, batch=8, referee_steps=20, referee_batch=8)
     evaluator = train_evaluator(corpus, sentences, tmp_path_factory.mktemp("judges"), training)
-    kept = make_evaluation_set(evaluator, corpus, corpus.select("test"), sentences, "base")
-    items = corpus.select("train")
-    keep_base(folder, corpus_texts(items), sorted({i.emotion for i in items}), evaluator, {"base": kept})
+    remember_base(folder, corpus, evaluator)
     return folder
 
 

@@ -50,6 +50,8 @@ def _parser() -> argparse.ArgumentParser:
     base.add_argument("--tokenizer", type=Path, required=True, metavar="DIR")
     base.add_argument("--backbone", help="path or hub id of a Hugging Face causal LM (default: own small Llama)")
     base.add_argument("--prompt-encoder", type=Path, metavar="DIR", help="files of all-MiniLM-L6-v2")
+    base.add_argument("--no-planner", action="store_true", help="leave CGED and the gate out: it cannot take experts")
+    base.add_argument("--no-blend", action="store_true", help="acted intensities only, no blends below and beyond")
 
     judge = _command(
         commands, "evaluator", "train the judges of generated motion: retrieval, emotion, referee", _evaluator
@@ -69,6 +71,9 @@ def _parser() -> argparse.ArgumentParser:
     bundle.add_argument("--name", default="animoe-default")
     bundle.add_argument("--card", type=Path, help="model card (default: a short one made from the figures)")
     bundle.add_argument("--out", type=Path, required=True)
+    bundle.add_argument("--evaluator", type=Path, metavar="DIR", help="judges: with them the bundle can learn packs")
+    bundle.add_argument("--packs", nargs="+", type=Path, default=[], metavar="PACK", help="what the base was taught")
+    bundle.add_argument("--cache", type=Path, default=Path("runs/cache"))
 
     for name, text, run in (
         ("eval-tokenizer", "reconstruction error on test rows, per pack", _eval_tokenizer),
@@ -158,18 +163,24 @@ def _tokenizer(options: argparse.Namespace) -> int:
 def _base(options: argparse.Namespace) -> int:
     from animoe.engine.prompt_encoder import PromptEncoder
     from animoe.models.motion_lm import MotionLMConfig
+    from animoe.models.planner import PlannerConfig
     from animoe_trainer.base import train_base
     from animoe_trainer.corpus import load_corpus
+    from animoe_trainer.intensity import with_intensities
     from animoe_trainer.prompt_source import export_prompt_encoder, find_source
     from animoe_trainer.sequences import BatchConfig
     from animoe_trainer.tokenizer import load_tokenizer
 
     corpus = load_corpus(pack_folders(options.packs), options.cache)
+    if not options.no_blend:
+        corpus = with_intensities(corpus, seed=options.seed)
     tokenizer = load_tokenizer(options.tokenizer)
     if not (options.out / "prompt_encoder.onnx").is_file():
         export_prompt_encoder(find_source(options.prompt_encoder), options.out)
-    backbone: dict[str, Any] = {"backbone": options.backbone} if options.backbone else {}
-    config = MotionLMConfig(tokenizer.config.groups, tokenizer.codebook_size, **backbone)
+    shape: dict[str, Any] = {"backbone": options.backbone} if options.backbone else {}
+    if not options.no_planner:
+        shape["planner"] = PlannerConfig().to_dict()
+    config = MotionLMConfig(tokenizer.config.groups, tokenizer.codebook_size, **shape)
     train_base(
         corpus,
         tokenizer,
@@ -219,6 +230,14 @@ def _bundle(options: argparse.Namespace) -> int:
 
     size = make_bundle(options.tokenizer, options.base, options.out, options.name, options.card)
     print(f"bundle {options.name} written to {options.out} ({size / 2**20:.1f} MiB)")
+    if options.evaluator is not None:
+        from animoe_trainer.corpus import load_corpus
+        from animoe_trainer.evaluator import Evaluator
+        from animoe_trainer.importing.base_memory import remember_base
+
+        corpus = load_corpus(pack_folders(options.packs), options.cache)
+        remember_base(options.out, corpus, Evaluator.load(options.evaluator))
+        print("it can learn: `animoe pack import PACK --scenario NAME --parent " + f"{options.out}`")
     return 0
 
 

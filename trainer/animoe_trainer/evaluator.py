@@ -92,6 +92,7 @@ class Evaluator:
             for name, value in self.nets.state_dict().items()
         }
         save_file(state, folder / "evaluator.safetensors")
+        (folder / "evaluator.safetensors").chmod(0o644)  # safetensors writes files that only their owner can read
         plain = {"format": FORMAT, "config": asdict(self.nets.config), "emotions": EMOTIONS, "figures": self.figures}
         (folder / "evaluator.json").write_text(json.dumps(plain, indent=1) + "\n", encoding="utf-8")
 

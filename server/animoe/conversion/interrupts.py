@@ -13,6 +13,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from types import FrameType
 
 _STOPS = (signal.SIGINT, signal.SIGTERM)
@@ -61,6 +62,8 @@ def deaf_children() -> Iterator[None]:
     if sys.platform == "win32":
         yield
         return
+    # Starting a process starts this one first, if it does not run, and that lifts the mask again.
+    resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
