@@ -34,7 +34,10 @@ _NO_EVALUATOR = (
     "bundle {} has no evaluator, so nobody could tell whether an import makes it forget; train one with "
     "`animoe-train evaluator PACK... --out DIR` and put its files into the bundle"
 )
-_NO_PLANNER = "bundle {} has no planner and cannot take experts; use a bundle whose base was trained with one"
+_NO_PLANNER = (
+    "bundle {} has no planner and cannot take experts; make one that can with `make bundle PACKS=DIR` and name it with "
+    "--parent"
+)
 
 
 @dataclass(frozen=True)
