@@ -58,12 +58,11 @@ def load_expert(folder: Path) -> dict[str, tuple[Tensor, Tensor]]:
 
 
 def planner_state(lm: MotionLM) -> dict[str, Tensor]:
-    """What a scenario may change besides its expert: the planner and the vectors of emotions."""
+    """What a scenario may change besides its expert, in half precision: the planner and the vectors of emotions."""
     found = {name: value for name, value in lm.state_dict().items() if name.startswith("planner.")}
-    return {
-        name: value.detach().cpu().contiguous()
-        for name, value in (found | {"emotion.weight": lm.emotion.weight}).items()
-    }
+    found["emotion.weight"] = lm.emotion.weight
+    kept = {name: value.detach().cpu().contiguous() for name, value in found.items()}
+    return {name: value.half() if value.dtype == torch.float32 else value for name, value in kept.items()}
 
 
 def load_planner_state(lm: MotionLM, state: dict[str, Tensor]) -> None:
@@ -83,6 +82,5 @@ def save_scenario_state(lm: MotionLM, out: Path, name: str, memory: list[str]) -
     assert lm.planner is not None and lm.experts is not None
     folder = out / "scenarios" / name
     save_expert(folder, lm.experts.expert(lm.experts.count - 1), lm.planner.config.samoe)
-    halved = {k: v.half() if v.dtype == torch.float32 else v for k, v in planner_state(lm).items()}
-    save_file(halved, folder / "planner.safetensors")
+    save_file(planner_state(lm), folder / "planner.safetensors")
     (folder / "memory.json").write_text(json.dumps(memory, indent=1) + "\n")

@@ -72,7 +72,9 @@ def export_motion_lm(lm: MotionLM, weights: Path, path: Path) -> None:
         axes[name][1] = used
     for name in EXPERT_INPUTS:
         axes[name] = {0: stored}
-    model = _export(step, tuple(example.values()), list(INPUT_NAMES), list(OUTPUT_NAMES), axes)
+    shapes: dict[str, Any] = {name: axes[name] for name in INPUT_NAMES if name not in EXPERT_INPUTS}
+    shapes["stacks"] = tuple(axes[name] for name in EXPERT_INPUTS)  # one argument, many inputs
+    model = _export(step, tuple(example.values()), list(INPUT_NAMES), list(OUTPUT_NAMES), axes, shapes)
     _point_into(model, weights)
     onnx.save(model, str(path))
 
@@ -106,15 +108,23 @@ def example_inputs(step: DecodeStep, *, batch: int, new: int, past: int) -> dict
 
 
 def _export(
-    module: nn.Module, example: tuple[Tensor, ...], inputs: list[str], outputs: list[str], axes: dict[str, Any]
+    module: nn.Module,
+    example: tuple[Tensor, ...],
+    inputs: list[str],
+    outputs: list[str],
+    axes: dict[str, Any],
+    shapes: dict[str, Any] | None = None,
 ) -> onnx.ModelProto:
-    named, rest = inputs[: len(inputs) - len(EXPERT_INPUTS)], EXPERT_INPUTS
-    shapes: dict[str, Any] = {name: axes[name] for name in (named if inputs[-1] in rest else inputs) if name in axes}
-    if inputs[-1] in rest:
-        shapes["stacks"] = tuple(axes[name] for name in rest)
+    """`axes`: free axes by input name. `shapes`: the same by argument name, when arguments are not the inputs."""
     with quiet_exporter(), torch.no_grad():
         program = torch.onnx.export(
-            module, example, input_names=inputs, output_names=outputs, dynamic_shapes=shapes, dynamo=True, verbose=False
+            module,
+            example,
+            input_names=inputs,
+            output_names=outputs,
+            dynamic_shapes=shapes or axes,
+            dynamo=True,
+            verbose=False,
         )
     assert program is not None
     model: onnx.ModelProto = program.model_proto

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import save
 
@@ -103,9 +102,7 @@ def train(
     )
     assert lm.experts is not None and lm.planner is not None
     expert = lm.experts.expert(lm.experts.count - 1)
-    planner = {
-        name: value.half() if value.dtype == torch.float32 else value for name, value in planner_state(lm).items()
-    }
+    planner = planner_state(lm)
     tensors = [*(t.half() for pair in expert.values() for t in pair), *planner.values()]
     if not all(bool(t.isfinite().all()) for t in tensors if t.is_floating_point()):
         raise FailedPrecondition(
