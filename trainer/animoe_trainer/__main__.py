@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from animoe.errors import AniMoEError
+from animoe_trainer.sequence_command import add_report_options, add_sequence_options, run_sequence
 
 if TYPE_CHECKING:
     from animoe_trainer.loop import LoopConfig
@@ -74,6 +75,11 @@ def _parser() -> argparse.ArgumentParser:
     bundle.add_argument("--evaluator", type=Path, metavar="DIR", help="judges: with them the bundle can learn packs")
     bundle.add_argument("--packs", nargs="+", type=Path, default=[], metavar="PACK", help="what the base was taught")
     bundle.add_argument("--cache", type=Path, default=Path("runs/cache"))
+
+    sequence = _command(commands, "sequence", "learn scenarios one after another, to measure forgetting", _sequence)
+    add_sequence_options(sequence)
+    text = "judge learnt sequences: figures per scenario, forgetting, controls, emotion and intensity; one HTML page"
+    add_report_options(_command(commands, "sequence-report", text, _sequence_report))
 
     for name, text, run in (
         ("eval-tokenizer", "reconstruction error on test rows, per pack", _eval_tokenizer),
@@ -239,6 +245,16 @@ def _bundle(options: argparse.Namespace) -> int:
         remember_base(options.out, corpus, Evaluator.load(options.evaluator))
         print("it can learn: `animoe pack import PACK --scenario NAME --parent " + f"{options.out}`")
     return 0
+
+
+def _sequence(options: argparse.Namespace) -> int:
+    return run_sequence(options, pack_folders(options.packs))
+
+
+def _sequence_report(options: argparse.Namespace) -> int:
+    from animoe_trainer.sequence_report import run_sequence_report
+
+    return run_sequence_report(options)
 
 
 def _eval_tokenizer(options: argparse.Namespace) -> int:

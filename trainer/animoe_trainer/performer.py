@@ -50,11 +50,13 @@ def perform_takes(
     top_p: float = 0.9,
     expert: int | None = None,
     batch: int = 256,
+    noise: Sequence[int] | None = None,
 ) -> Performance:
     """Generates all takes; the same seed gives the same codes whatever the batch.
 
     Args:
         table: holds the takes' texts.
+        noise: number of each take's noise (default: its place); takes of one number are drawn alike.
         expert: use this column of the gate alone (0 = base, 1 = first expert ...) instead of the gate's choice.
     """
     codes: dict[int, Array] = {}
@@ -64,7 +66,8 @@ def perform_takes(
     lm.eval()
     for first in range(0, len(order), batch):
         picks = order[first : first + batch]
-        drawn, used, plan = _one_batch(lm, table, [takes[i] for i in picks], picks, seed, temperature, top_p, expert)
+        numbers = picks if noise is None else [noise[i] for i in picks]
+        drawn, used, plan = _one_batch(lm, table, [takes[i] for i in picks], numbers, seed, temperature, top_p, expert)
         for row, i in enumerate(picks):
             codes[i] = drawn[row, : takes[i].tokens]
             if used is not None:
@@ -83,7 +86,7 @@ def _one_batch(
     lm: MotionLM,
     table: PromptTable,
     takes: Sequence[Take],
-    picks: Sequence[int],
+    noise: Sequence[int],
     seed: int,
     temperature: float,
     top_p: float,
@@ -95,7 +98,7 @@ def _one_batch(
     plan = lm.plan(words, mask) if lm.planner is not None else None
     used = _mix(lm, plan, expert)
     longest = max(take.tokens for take in takes)
-    draws = [np.random.default_rng((seed, i)).random((longest, groups), dtype=np.float32) for i in picks]
+    draws = [np.random.default_rng((seed, i)).random((longest, groups), dtype=np.float32) for i in noise]
     uniform = torch.from_numpy(np.stack(draws)).to(home)
     emotion = torch.from_numpy(np.stack([_vector(take) for take in takes])).to(home)
     inferred = torch.tensor([float(take.emotion is None) for take in takes], device=home)

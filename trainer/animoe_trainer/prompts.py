@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from animoe.engine.prompt_encoder import PromptEncoder
+from animoe.engine.prompt_encoder import EncodedPrompt
 from animoe.errors import BundleError
 from animoe.rig.rotations import Array
 
@@ -36,6 +37,14 @@ def hide_emotion(text: str) -> str:
     return _EMOTION_WORDS.sub("[MASK]", text)
 
 
+class WordEncoder(Protocol):
+    """Gives the vectors of a prompt: a `PromptEncoder`, or vectors that were kept."""
+
+    def encode_words(self, text: str) -> EncodedPrompt:
+        """Sentence and word vectors."""
+        ...
+
+
 class PromptTable:
     """Vectors of N texts and of their hidden twins, as tensors that live on one device.
 
@@ -43,7 +52,7 @@ class PromptTable:
         sentences: (R, 384) float32, words (R, MAX_WORDS, 384) float16, mask (R, MAX_WORDS) float32; row BLANK is empty.
     """
 
-    def __init__(self, texts: Iterable[str], encoder: PromptEncoder, *, device: str = "cpu") -> None:
+    def __init__(self, texts: Iterable[str], encoder: WordEncoder, *, device: str = "cpu") -> None:
         unique = sorted(set(texts))
         twins = [hide_emotion(text) for text in unique]
         rows = list(dict.fromkeys([*unique, *twins]))
@@ -69,7 +78,7 @@ class PromptTable:
         return self.sentences[rows], self.words[rows, :longest].float(), mask[:, :longest]
 
 
-def _encode_all(texts: Sequence[str], encoder: PromptEncoder) -> tuple[Array, Array, Array]:
+def _encode_all(texts: Sequence[str], encoder: WordEncoder) -> tuple[Array, Array, Array]:
     """Sentences, words and mask of all rows; row BLANK says nothing (one word of zeros)."""
     found = [encoder.encode_words(text) for text in tqdm(texts, desc="embedding texts", leave=False)]
     width = len(found[0].sentence) if found else 1

@@ -1,64 +1,31 @@
 """A sequence of scenarios, learnt one after another, and what every model of it generates (method A4, B0).
 
-After each step the model performs the evaluation takes of *all* scenarios, so that forgetting can be measured. What is
-kept are the codes; `sequence_report` decodes and judges them. Controls share base, data, steps and seeds with ES-MoE.
+After each step the model performs the held-out prompts of *all* scenarios, so that forgetting can be measured; what is
+kept are the codes, which `sequence_report` decodes and judges. Controls share base, data, steps and seeds with ES-MoE.
 """
 
 from __future__ import annotations
 
-import json
+import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import numpy as np
 import torch
-from tqdm import tqdm
 
 from animoe.errors import InvalidRequest
 from animoe.models.motion_lm import MotionLM
-from animoe.motion.root_codes import FRAMES_PER_TOKEN
-from animoe_trainer.corpus import Corpus, Item
-from animoe_trainer.evaluation_set import Prompt
+from animoe_trainer.checkpoint import Checkpoint
 from animoe_trainer.expert import ExpertConfig, Memory, Mode, choose_memory, show_progress, train_expert
 from animoe_trainer.expert_store import save_scenario_state
-from animoe_trainer.performer import Performance, Take, perform_takes
+from animoe_trainer.performer import Performance, perform_takes
 from animoe_trainer.prompts import PromptTable
-from animoe_trainer.sequences import BatchConfig, BatchMaker, TokenCorpus, corpus_texts, long_enough
+from animoe_trainer.sequence_state import Progress, joined, load_codes, load_state, save_codes, save_state
+from animoe_trainer.sequence_takes import DialTake, RowTake
+from animoe_trainer.sequences import BatchConfig, BatchMaker, TokenCorpus, corpus_texts
 
-MAX_TOKENS = 40
-CONTENTS, FELT_TOKENS = 6, 30
-
-
-@dataclass(frozen=True)
-class Scenario:
-    """A name and the packs that belong to it."""
-
-    name: str
-    packs: tuple[str, ...]
-
-    def items(self, corpus: Corpus, *splits: str, mirrored: bool = False, blended: bool = False) -> list[Item]:
-        """Rows of the scenario that are long enough; mirror images and blended intensities only when asked for."""
-        found = [item for split in splits for item in corpus.select(split, mirrored=mirrored)]
-        if not blended:
-            found = [item for item in found if item.intensity == 1.0]
-        return long_enough([item for item in found if item.pack in self.packs])
-
-
-@dataclass(frozen=True)
-class JudgedTake:
-    """A take and what it is judged against.
-
-    kind: "row" = a held-out row's text and emotion; "felt" = a neutral text with an emotion as control.
-    source: name of the held-out row for "row"; acted: whether training clips show this content in this emotion.
-    """
-
-    take: Take
-    scenario: str
-    kind: str
-    content: str
-    source: str
-    acted: bool = True
+SEED, BATCH = 7, 256
+STATE = "state.safetensors"
 
 
 class Method:
@@ -92,102 +59,125 @@ def method_config(method: str, config: ExpertConfig) -> ExpertConfig:
     return replace(config, **changes[method])  # type: ignore[arg-type]
 
 
-def evaluation_takes(corpus: Corpus, scenario: Scenario, prompts: Sequence[Prompt]) -> list[JudgedTake]:
-    """The prompts of a scenario's evaluation set, and every emotion of the scenario dialled onto neutral texts."""
-    rows = []
-    for prompt in prompts:
-        take = Take(prompt.text, max(1, min(prompt.frames // FRAMES_PER_TOKEN, MAX_TOKENS)), prompt.emotion)
-        rows.append(JudgedTake(take, scenario.name, "row", prompt.group, prompt.name))
-    return rows + _felt_takes(corpus, scenario)
+@dataclass(frozen=True, eq=False)
+class SequencePlan:
+    """How a sequence is learnt and performed.
 
-
-def _felt_takes(corpus: Corpus, scenario: Scenario) -> list[JudgedTake]:
-    items = scenario.items(corpus, "train", "val", "test")
-    emotions = sorted({item.emotion for item in items} - {"neutral"})
-    plain: dict[str, str] = {}
-    for item in items:
-        if item.emotion == "neutral" and item.style in ("normal", ""):
-            plain.setdefault(item.content, item.texts[0])
-    acted = {(item.content, item.emotion) for item in items}
-    contents = sorted(plain, key=lambda c: (-sum((c, e) in acted for e in emotions), c))[:CONTENTS]
-    if not emotions:
-        return []
-    return [
-        JudgedTake(
-            Take(plain[content], FELT_TOKENS, emotion),
-            scenario.name,
-            "felt",
-            content,
-            "",
-            emotion == "neutral" or (content, emotion) in acted,
-        )
-        for content in contents
-        for emotion in ("neutral", *emotions)
-    ]
-
-
-def learn_sequence(
-    base: MotionLM,
-    corpus: Corpus,
-    tokens: TokenCorpus,
-    scenarios: Sequence[Scenario],
-    takes: Sequence[JudgedTake],
-    out: Path,
-    *,
-    method: str = Method.FULL,
-    config: ExpertConfig | None = None,
-    batch: BatchConfig | None = None,
-    base_texts: Sequence[str] = (),
-    base_emotions: Sequence[str] = (),
-    samples: int = 2,
-    quiet: bool = False,
-) -> MotionLM:
-    """Learns the scenarios in order; writes `step_K.npz` (codes of every take) for K = 0 (the base) to N.
-
-    Args:
-        base: generator with a planner; it is changed in place (give a copy).
-        tokens: codes and prompts of all packs; takes only use texts that it holds.
+    Attributes:
+        steps: of scenarios that differ from `config.steps`.
+        rows: performed after every step, `samples` times each. dial: performed by the base and by the last model.
         base_texts: texts of the base's data, for the memory of the base itself.
         base_emotions: emotions that the base has learnt.
+        shared: folder where what the untouched base performs is kept for other sequences, and the base's digest.
+    """
+
+    method: str
+    rows: Sequence[RowTake]
+    dial: Sequence[DialTake] = ()
+    config: ExpertConfig = field(default_factory=ExpertConfig)
+    batch: BatchConfig = field(default_factory=BatchConfig)
+    steps: Mapping[str, int] = field(default_factory=dict)
+    samples: int = 2
+    base_texts: Sequence[str] = ()
+    base_emotions: Sequence[str] = ()
+    shared: Path | None = None
+    quiet: bool = False
+
+
+def learn_sequence(base: MotionLM, parts: Mapping[str, TokenCorpus], plan: SequencePlan, out: Path) -> MotionLM:
+    """Learns the scenarios in order and writes `step_K.npz` (codes of all rows) for K = 0 (the base) to N.
+
+    What was learnt lies in `out` after every scenario, and during one every 50 steps: called again with the same
+    arguments and an untouched base it goes on from there and ends with the same codes.
+
+    Args:
+        base: generator with a planner; it is changed in place.
+        parts: training codes of each scenario, in the order to learn them.
+        out: also takes `scenarios/NAME` (PEFT expert, planner), `dial_0.npz` and `dial.npz`.
 
     Returns:
-        The model after the last scenario (for "oracle_expert" the last scenario's).
+        The model after the last scenario ("oracle_expert": the last scenario's).
     """
     out.mkdir(parents=True, exist_ok=True)
-    chosen = method_config(method, config or ExpertConfig())
-    batch = batch or BatchConfig()
-    table = tokens.prompts
-    (out / "takes.json").write_text(json.dumps([asdict(take) for take in takes]))
-    (out / "sequence.json").write_text(json.dumps({"method": method, "order": [s.name for s in scenarios]}))
-    _write_step(out, 0, base, table, takes, samples)
-    memories = {"base": choose(table, base_texts)} if base_texts else {}
-    known = set(base_emotions)
-    start = {name: value.clone() for name, value in base.state_dict().items()} if method == Method.ORACLE else {}
-    oracle: dict[str, Performance] = {}
-    for index, scenario in enumerate(tqdm(scenarios, desc=method, disable=quiet), start=1):
-        part = tokens.only(scenario.items(corpus, "train", mirrored=True, blended=True))
-        if method == Method.ORACLE and index > 1:
-            base = _fresh_copy(base, start)
-        texts = [text for kept in memories.values() for text in kept]
-        memory = Memory(base.planner, table, texts) if texts and base.planner is not None else None
-        if method in (Method.SEQUENTIAL, Method.ORACLE):
-            memory = None
-        progress = None if quiet else show_progress(scenario.name, chosen.steps)
-        seeded = replace(chosen, seed=chosen.seed + index)
-        makers = BatchMaker(part, batch, seeded.seed)
-        train_expert(base, part, makers, memory, seeded, progress=progress, known_emotions=tuple(known))
-        known |= {item.emotion for item in part.items} if method != Method.ORACLE else set()
-        memories[scenario.name] = choose(table, corpus_texts(part.items))
-        if method == Method.ORACLE:
-            mine = [take for take in takes if take.scenario == scenario.name]
-            oracle[scenario.name] = _perform(base, table, mine, samples, expert=1)
-        else:
-            alone = None if chosen.mode is Mode.MIXTURE else 1
-            _write_step(out, index, base, table, takes, samples, expert=alone)
-            save_scenario_state(base, out, scenario.name, memories[scenario.name])
-    if oracle:
-        _write_oracle(out, takes, oracle, samples)
+    table = next(iter(parts.values())).prompts
+    _perform_base(base, table, plan, out)
+    if plan.method == Method.ORACLE:
+        return _learn_oracle(base, parts, plan, out)
+    progress = Progress(known=list(plan.base_emotions))
+    if (out / STATE).is_file():
+        progress = load_state(out / STATE, base)
+    elif plan.base_texts:
+        progress.memories["base"] = choose(table, plan.base_texts)
+    alone = None if method_config(plan.method, plan.config).mode is Mode.MIXTURE else 1
+    for index, (name, part) in enumerate(parts.items(), start=1):
+        if index <= progress.done:
+            continue
+        _learn(base, name, part, index, progress, plan, out)
+        save_codes(out / f"step_{index}.npz", _perform_rows(base, table, plan.rows, plan.samples, expert=alone))
+        save_scenario_state(base, out, name, progress.memories[name])
+        save_state(out / STATE, base, progress)
+        _checkpoint(out, index).path.unlink(missing_ok=True)
+    if plan.dial and not (out / "dial.npz").is_file():
+        save_codes(out / "dial.npz", _perform_dial(base, table, plan.dial, expert=alone))
     return base
+
+
+def _learn(
+    lm: MotionLM,
+    name: str,
+    part: TokenCorpus,
+    index: int,
+    progress: Progress,
+    plan: SequencePlan,
+    out: Path,
+) -> None:
+    """One scenario; `progress` then knows it."""
+    chosen = method_config(plan.method, plan.config)
+    chosen = replace(chosen, seed=chosen.seed + index, steps=plan.steps.get(name, chosen.steps))
+    texts = [text for kept in progress.memories.values() for text in kept]
+    remembers = texts and lm.planner is not None and plan.method not in (Method.SEQUENTIAL, Method.ORACLE)
+    train_expert(
+        lm,
+        part,
+        BatchMaker(part, plan.batch, chosen.seed),
+        Memory(lm.planner, part.prompts, texts) if remembers and lm.planner is not None else None,
+        chosen,
+        progress=None if plan.quiet else show_progress(name, chosen.steps),
+        known_emotions=tuple(progress.known),
+        checkpoint=_checkpoint(out, index),
+    )
+    progress.done = index
+    progress.known = sorted({*progress.known, *(item.emotion for item in part.items)})
+    progress.memories[name] = choose(part.prompts, corpus_texts(part.items))
+
+
+def _checkpoint(out: Path, index: int) -> Checkpoint:
+    return Checkpoint(out / f"training_{index}.pt")
+
+
+def _learn_oracle(base: MotionLM, parts: Mapping[str, TokenCorpus], plan: SequencePlan, out: Path) -> MotionLM:
+    """Every scenario with an expert of its own on the untouched base, told which one to use; only the last step."""
+    start = {name: value.clone() for name, value in base.state_dict().items()}
+    done: list[tuple[list[int], Performance]] = []
+    for index, (name, part) in enumerate(parts.items(), start=1):
+        mine = [take for take in plan.rows if take.scenario == name]
+        path = out / f"alone_{name}.npz"
+        if not path.is_file():
+            base = _fresh_copy(base, start)
+            _learn(base, name, part, index, Progress(known=list(plan.base_emotions)), plan, out)
+            places = [i for i, take in enumerate(plan.rows) if take.scenario == name]
+            noise = [i * plan.samples + k for i in places for k in range(plan.samples)]
+            made = _perform_rows(base, part.prompts, mine, plan.samples, expert=1, noise=noise)
+            save_codes(path, made)
+            _checkpoint(out, index).path.unlink(missing_ok=True)
+        repeated = [take for take in plan.rows for _ in range(plan.samples)]
+        done.append(([i for i, take in enumerate(repeated) if take.scenario == name], _loaded(path)))
+    save_codes(out / f"step_{len(parts)}.npz", joined(done, len(plan.rows) * plan.samples))
+    return base
+
+
+def _loaded(path: Path) -> Performance:
+    return Performance(load_codes(path)[0], None, None)
 
 
 def choose(table: PromptTable, texts: Sequence[str]) -> list[str]:
@@ -204,47 +194,44 @@ def _fresh_copy(model: MotionLM, state: Mapping[str, torch.Tensor]) -> MotionLM:
     assert fresh.planner is not None
     fresh.planner.cged.rows = state["planner.cged.rows"].clone()
     fresh.planner.cged.row_class = state["planner.cged.row_class"].clone()
+    fresh.planner.gate.keys = state["planner.gate.keys"].clone()
     fresh.load_state_dict(state)
     return fresh.to(home).eval()
 
 
-def _perform(
-    lm: MotionLM, table: PromptTable, takes: Sequence[JudgedTake], samples: int, *, expert: int | None = None
-) -> Performance:
-    repeated = [take.take for take in takes for _ in range(samples)]
-    return perform_takes(lm, table, repeated, seed=7, expert=expert, batch=1024)
+def _perform_base(base: MotionLM, table: PromptTable, plan: SequencePlan, out: Path) -> None:
+    """What the base performs, once for all sequences that share it."""
+    for name in ("step_0.npz", "dial_0.npz"):
+        if (out / name).is_file() or (name == "dial_0.npz" and not plan.dial):
+            continue
+        kept = plan.shared / name if plan.shared is not None else out / name
+        if not kept.is_file():
+            if name == "step_0.npz":
+                made = _perform_rows(base, table, plan.rows, plan.samples)
+            else:
+                made = _perform_dial(base, table, plan.dial)
+            save_codes(kept, made)
+        if kept != out / name:
+            shutil.copyfile(kept, out / name)
 
 
-def _write_step(
-    out: Path,
-    index: int,
+def _perform_rows(
     lm: MotionLM,
     table: PromptTable,
-    takes: Sequence[JudgedTake],
+    takes: Sequence[RowTake],
     samples: int,
     *,
     expert: int | None = None,
-) -> None:
-    made = _perform(lm, table, takes, samples, expert=expert)
-    _save_codes(out / f"step_{index}.npz", made, samples)
+    noise: Sequence[int] | None = None,
+) -> Performance:
+    repeated = [take.take for take in takes for _ in range(samples)]
+    return perform_takes(lm, table, repeated, seed=SEED, expert=expert, batch=BATCH, noise=noise)
 
 
-def _save_codes(path: Path, made: Performance, samples: int) -> None:
-    lengths = np.array([len(codes) for codes in made.codes])
-    arrays = {"codes": np.concatenate(made.codes).astype(np.uint8), "lengths": lengths, "samples": np.array(samples)}
-    if made.weights is not None:
-        arrays["weights"] = made.weights.astype(np.float32)
-    if made.suggested is not None:
-        arrays["suggested"] = made.suggested.astype(np.float32)
-    np.savez_compressed(path, **arrays)  # type: ignore[arg-type]
-
-
-def _write_oracle(out: Path, takes: Sequence[JudgedTake], oracle: Mapping[str, Performance], samples: int) -> None:
-    """The oracle's only step: every scenario's takes by its own expert, in the order of the takes."""
-    position = dict.fromkeys(oracle, 0)
-    codes = []
-    for take in takes:
-        for _ in range(samples):
-            codes.append(oracle[take.scenario].codes[position[take.scenario]])
-            position[take.scenario] += 1
-    _save_codes(out / "step_1.npz", Performance(codes, None, None), samples)
+def _perform_dial(
+    lm: MotionLM, table: PromptTable, takes: Sequence[DialTake], *, expert: int | None = None
+) -> Performance:
+    noise = [take.noise for take in takes]
+    return perform_takes(
+        lm, table, [take.take for take in takes], seed=SEED + 1, expert=expert, batch=BATCH, noise=noise
+    )

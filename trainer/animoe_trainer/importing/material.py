@@ -77,14 +77,15 @@ def _chosen_lines(items: Sequence[Item], seed: int) -> set[tuple[str, int]]:
 def training_tokens(split: Split, tokenizer: Tokenizer, prompts: PromptTable, path: Path) -> TokenCorpus:
     """Codes of the training clips with their mirror images and blended intensities; kept in `path`."""
     if path.is_file():
-        return _load(path, prompts)
+        return load_tokens(path, prompts)
     corpus = with_intensities(split.corpus)
     tokens = TokenCorpus(corpus, corpus.select("train", mirrored=True), tokenizer, prompts)
-    _save(tokens, path)
+    save_tokens(tokens, path)
     return tokens
 
 
-def _save(tokens: TokenCorpus, path: Path) -> None:
+def save_tokens(tokens: TokenCorpus, path: Path) -> None:
+    """Keeps items and codes in one file that `load_tokens` reads."""
     arrays = [code for codes in tokens.codes for code in codes]
     meta = {"items": [asdict(item) for item in tokens.items], "lengths": [len(a) for a in arrays]}
     data = io.BytesIO()
@@ -93,7 +94,8 @@ def _save(tokens: TokenCorpus, path: Path) -> None:
     write_durable(path, data.getvalue())
 
 
-def _load(path: Path, prompts: PromptTable) -> TokenCorpus:
+def load_tokens(path: Path, prompts: PromptTable) -> TokenCorpus:
+    """What `save_tokens` wrote; the table holds the items' texts."""
     with np.load(path, allow_pickle=False) as stored:
         meta = json.loads(stored["meta"].tobytes())
         arrays = np.split(stored["codes"].astype(np.int64), np.cumsum(meta["lengths"])[:-1])
