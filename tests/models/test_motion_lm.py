@@ -112,9 +112,9 @@ class TestBackbones:
         again.load_state_dict(lm.state_dict())
         torch.testing.assert_close(again.hidden(sequence()), lm.hidden(sequence()))
 
-    def test_only_llamas_are_exported(self) -> None:
+    def test_backbones_of_another_forward_pass_are_not_exported(self) -> None:
         gpt2 = {"model_type": "gpt2", "n_embd": 16, "n_layer": 1, "n_head": 2, "n_positions": 64}
-        with pytest.raises(InvalidRequest, match="only Llama backbones"):
+        with pytest.raises(InvalidRequest, match="only llama, mistral, qwen2 backbones"):
             DecodeStep(make_lm(gpt2))
 
     @pytest.mark.parametrize(

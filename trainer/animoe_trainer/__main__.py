@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,7 +48,8 @@ def _parser() -> argparse.ArgumentParser:
     tokenizer.add_argument("--frames-per-batch", type=int, default=8192)
 
     base = _command(commands, "base", "train the generator on a tokenizer's codes", _base)
-    _training_options(base, steps=2000, rate=1.5e-3)
+    _training_options(base, steps=None, rate=None)
+    base.add_argument("--config", metavar="RECIPE", help="JSON file, or one that ships: llama2_7b (docs/backbones.md)")
     base.add_argument("--tokenizer", type=Path, required=True, metavar="DIR")
     base.add_argument("--backbone", help="path or hub id of a Hugging Face causal LM (default: own small Llama)")
     base.add_argument("--prompt-encoder", type=Path, metavar="DIR", help="files of all-MiniLM-L6-v2")
@@ -118,7 +120,7 @@ def _command(
     return parser
 
 
-def _training_options(parser: argparse.ArgumentParser, *, steps: int, rate: float) -> None:
+def _training_options(parser: argparse.ArgumentParser, *, steps: int | None, rate: float | None) -> None:
     parser.add_argument("packs", nargs="+", type=Path, metavar="PACK", help="pack folders, or a folder of packs")
     parser.add_argument("--out", type=Path, required=True, help="folder for weights, checkpoint and loss plot")
     parser.add_argument("--cache", type=Path, default=Path("runs/cache"), help="where the read packs are kept")
@@ -169,13 +171,15 @@ def _tokenizer(options: argparse.Namespace) -> int:
 def _base(options: argparse.Namespace) -> int:
     from animoe.engine.prompt_encoder import PromptEncoder
     from animoe.models.motion_lm import MotionLMConfig
-    from animoe.models.planner import PlannerConfig
     from animoe_trainer.base import train_base
     from animoe_trainer.corpus import load_corpus
     from animoe_trainer.intensity import with_intensities
     from animoe_trainer.prompt_source import export_prompt_encoder, find_source
-    from animoe_trainer.sequences import BatchConfig
+    from animoe_trainer.recipes import Recipe, load_recipe
     from animoe_trainer.tokenizer import load_tokenizer
+
+    recipe = load_recipe(options.config) if options.config else Recipe()
+    backbone = options.backbone or recipe.backbone
 
     corpus = load_corpus(pack_folders(options.packs), options.cache)
     if not options.no_blend:
@@ -183,9 +187,9 @@ def _base(options: argparse.Namespace) -> int:
     tokenizer = load_tokenizer(options.tokenizer)
     if not (options.out / "prompt_encoder.onnx").is_file():
         export_prompt_encoder(find_source(options.prompt_encoder), options.out)
-    shape: dict[str, Any] = {"backbone": options.backbone} if options.backbone else {}
+    shape: dict[str, Any] = {"dtype": recipe.dtype} | ({"backbone": backbone} if backbone else {})
     if not options.no_planner:
-        shape["planner"] = PlannerConfig().to_dict()
+        shape["planner"] = recipe.planner.to_dict()
     config = MotionLMConfig(tokenizer.config.groups, tokenizer.codebook_size, **shape)
     train_base(
         corpus,
@@ -193,8 +197,9 @@ def _base(options: argparse.Namespace) -> int:
         PromptEncoder(options.out),
         options.out,
         config,
-        _loop(options),
-        BatchConfig(),
+        _loop(options, recipe.loop),
+        recipe.batch,
+        tuning=recipe.tuning,
         resume=options.resume,
         device=options.device,
     )
@@ -225,10 +230,12 @@ def _evaluator(options: argparse.Namespace) -> int:
     return 0
 
 
-def _loop(options: argparse.Namespace) -> LoopConfig:
+def _loop(options: argparse.Namespace, recipe: LoopConfig | None = None) -> LoopConfig:
+    """What the flags say; the rest as the recipe has it."""
     from animoe_trainer.loop import LoopConfig
 
-    return LoopConfig(steps=options.steps, learning_rate=options.learning_rate, seed=options.seed)
+    said = {name: getattr(options, name) for name in ("steps", "learning_rate", "seed")}
+    return replace(recipe or LoopConfig(), **{name: value for name, value in said.items() if value is not None})
 
 
 def _bundle(options: argparse.Namespace) -> int:

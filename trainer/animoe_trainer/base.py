@@ -19,6 +19,7 @@ from animoe.errors import BundleError
 from animoe.models.motion_lm import MotionLM, MotionLMConfig
 from animoe.models.tokenizer import Tokenizer
 from animoe.motion.emotion import EMOTIONS
+from animoe_trainer.backbone_tuning import Tuning, merge_tuning, start_tuning
 from animoe_trainer.corpus import Corpus, Item
 from animoe_trainer.dictionary import emotion_rows
 from animoe_trainer.loop import LoopConfig, Losses, run_loop
@@ -41,6 +42,7 @@ def train_base(
     *,
     items: Sequence[Item] | None = None,
     emotion_loss: float = EMOTION_LOSS,
+    tuning: Tuning | None = None,
     resume: bool = False,
     device: str = "cpu",
 ) -> MotionLM:
@@ -49,13 +51,25 @@ def train_base(
     Args:
         items: what to train on; None = the train split of the whole corpus, with its mirror images.
         emotion_loss: weight of the emotion head's loss.
+        tuning: train a LoRA beside a frozen backbone and merge it at the end; None trains all weights.
     """
     chosen = corpus.select("train", mirrored=True) if items is None else list(items)
     held_out = long_enough(corpus.select("val"))
     table = PromptTable(corpus_texts([*chosen, *held_out]), prompts, device=device)
     train = TokenCorpus(corpus, chosen, tokenizer, table)
     checks = TokenCorpus(corpus, held_out, tokenizer, table) if held_out else None
-    return fit_generator(train, checks, out, lm, loop, batch, emotion_loss=emotion_loss, resume=resume, device=device)
+    return fit_generator(
+        train,
+        checks,
+        out,
+        lm,
+        loop,
+        batch,
+        emotion_loss=emotion_loss,
+        tuning=tuning,
+        resume=resume,
+        device=device,
+    )
 
 
 def fit_generator(
@@ -67,6 +81,7 @@ def fit_generator(
     batch: BatchConfig,
     *,
     emotion_loss: float = EMOTION_LOSS,
+    tuning: Tuning | None = None,
     resume: bool = False,
     device: str = "cpu",
 ) -> MotionLM:
@@ -79,6 +94,8 @@ def fit_generator(
         model.planner.cged.add_rows(*emotion_rows(train, ROWS_PER_EMOTION, seed=loop.seed))
         model.planner.cged.freeze_rows()
     model.to(device)
+    if tuning is not None:
+        start_tuning(model, tuning)
 
     def batch_losses(step: int) -> Losses:
         return generator_losses(model, batches.batch(step), emotion_loss)
@@ -92,6 +109,8 @@ def fit_generator(
 
     trained = run_loop(model, out, loop, batch_losses, validate, resume=resume, label="motion LM")
     assert isinstance(trained, MotionLM)
+    if tuning is not None:
+        merge_tuning(trained)
     save_motion_lm(trained, out)
     return trained
 
@@ -140,11 +159,10 @@ def load_motion_lm(folder: Path) -> MotionLM:
     try:
         model = MotionLM(MotionLMConfig(**json.loads((folder / "motion_lm.json").read_text())))
         state = load_file(folder / "motion_lm.safetensors")
-        state = {k: v.float() if v.is_floating_point() else v for k, v in state.items()}
         if model.planner is not None:  # the dictionary has as many rows as were learnt
             cged = model.planner.cged
-            cged.rows, cged.row_class = (state[f"planner.cged.{name}"] for name in ("rows", "row_class"))
-            model.planner.gate.keys = state["planner.gate.keys"]
+            cged.rows, cged.row_class = state["planner.cged.rows"].float(), state["planner.cged.row_class"]
+            model.planner.gate.keys = state["planner.gate.keys"].float()
         model.load_state_dict(state)
     except (OSError, ValueError, TypeError, RuntimeError, KeyError) as error:
         raise BundleError(f"no usable motion LM in {folder}: {error}") from error

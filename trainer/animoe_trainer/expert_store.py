@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
 import torch
@@ -32,12 +33,18 @@ def save_expert(folder: Path, expert: dict[str, tuple[Tensor, Tensor]], config: 
         "r": config.rank,
         "lora_alpha": config.alpha,
         "lora_dropout": config.dropout,
-        "target_modules": list(ADAPTED),
+        "target_modules": _targets(expert),
         "bias": "none",
         "inference_mode": True,
         "base_model_name_or_path": "animoe-motion-lm",
     }
     (folder / "adapter_config.json").write_text(json.dumps(fields, indent=1) + "\n")
+
+
+def _targets(layers: Iterable[str]) -> list[str]:
+    """Short names where they are Llama's; elsewhere full ones, as a last part may also name something else."""
+    names = list(layers)
+    return list(ADAPTED) if all(name.rpartition(".")[2] in ADAPTED for name in names) else sorted(names)
 
 
 def load_expert(folder: Path) -> dict[str, tuple[Tensor, Tensor]]:

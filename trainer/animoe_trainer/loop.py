@@ -71,6 +71,7 @@ def run_loop(
     optimisers = make_optimisers(model, config)
     average = torch.optim.swa_utils.get_ema_multi_avg_fn(config.ema)
     averaged = torch.optim.swa_utils.AveragedModel(model, multi_avg_fn=average, use_buffers=True)
+    _share_frozen(model, averaged.module)
     history: list[dict[str, float]] = []
     first = _restore(out, model, averaged, optimisers, history) if resume else 0
     device_type = next(model.parameters()).device.type
@@ -104,6 +105,13 @@ def run_loop(
     averaged.eval()
     module: nn.Module = averaged.module
     return module
+
+
+def _share_frozen(model: nn.Module, averaged: nn.Module) -> None:
+    """What never changes is kept once: the frozen weights of a large backbone need no average."""
+    for own, copy in zip(model.parameters(), averaged.parameters(), strict=True):
+        if not own.requires_grad:
+            copy.data = own.data
 
 
 def make_optimisers(model: nn.Module, config: LoopConfig) -> list[torch.optim.Optimizer]:
@@ -140,8 +148,8 @@ def _restore(
     if not path.is_file():
         raise FailedPrecondition(f"nothing to resume: {path} does not exist; start without --resume")
     state = torch.load(path, weights_only=True)
-    model.load_state_dict(state["model"])
-    averaged.load_state_dict(state["averaged"])
+    _load_learnt(model, state["model"])
+    _load_learnt(averaged, state["averaged"])
     for optimiser, saved in zip(optimisers, state["optimisers"], strict=True):
         optimiser.load_state_dict(saved)
     history.extend(json.loads((out / "history.json").read_text()))
@@ -159,14 +167,29 @@ def _checkpoint(
 ) -> None:
     state = {
         "step": step,
-        "model": model.state_dict(),
-        "averaged": averaged.state_dict(),
+        "model": _learnt(model),
+        "averaged": _learnt(averaged),
         "optimisers": [optimiser.state_dict() for optimiser in optimisers],
     }
     part = out / "checkpoint.pt.part"
     torch.save(state, part)
     (out / "history.json").write_text(json.dumps(history))
     part.replace(out / "checkpoint.pt")
+
+
+def _learnt(model: nn.Module) -> dict[str, Tensor]:
+    """The state without frozen weights: those of a 7 B backbone would be 13 GB in every checkpoint, twice."""
+    frozen = {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
+    return {name: value for name, value in model.state_dict().items() if name not in frozen}
+
+
+def _load_learnt(model: nn.Module, state: dict[str, Tensor]) -> None:
+    wanted = set(_learnt(model))
+    if wanted != set(state):
+        raise FailedPrecondition(
+            "the checkpoint belongs to another model; start without --resume, or with its settings"
+        )
+    model.load_state_dict(state, strict=False)
 
 
 def _plain(row: dict[str, float]) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from animoe.models.backbone import states
 from animoe.models.decode_step import sample_nucleus
 from animoe.models.motion_lm import LMInputs, MotionLM
 from animoe.models.planner import Plan
@@ -118,9 +119,8 @@ def _one_batch(
             inferred[:, None].expand(-1, length),
             left.clamp(max=LEFT_OPEN),
         )
-        states = lm.backbone(inputs_embeds=lm.embed(inputs, plan), past_key_values=cache, use_cache=True)
-        cache = states.past_key_values
-        token = _draw(lm, states.last_hidden_state[:, -1], uniform[:, position], temperatures, nuclei)
+        hidden, cache = states(lm.backbone, lm.embed(inputs, plan), cache, keep=True)
+        token = _draw(lm, hidden[:, -1], uniform[:, position], temperatures, nuclei)
         drawn.append(token)
         slots, codes = torch.full((count, 1), SLOT_TOKEN, device=home), token[:, None]
     return torch.stack(drawn, dim=1).cpu().numpy(), used, plan

@@ -20,6 +20,10 @@ from animoe.models.motion_lm import LMInputs, MotionLM
 from animoe.models.samoe import ExpertLinear
 from animoe.models.sequence import ADAPTED, EXPERT_INPUTS
 
+EXPORTED = ("llama", "mistral", "qwen2")
+"""Model types of one forward pass: Mistral's window is longer than any of our sequences, Qwen2 adds biases."""
+MOST_WEIGHTS = 500_000_000
+"""Of an exported generator: ONNX keeps a graph with its weights in one message of at most 2 GiB while it is made."""
 MIN_TEMPERATURE = 1e-3
 INPUT_NAMES = (
     "sentence",
@@ -47,7 +51,8 @@ class DecodeStep(nn.Module):
     """Feeds S new positions per character and draws the token that follows the last of them.
 
     Raises:
-        InvalidRequest: the backbone is not of the Llama family (it still trains, and runs in torch).
+        InvalidRequest: the backbone is none of EXPORTED, too large, or in half precision (it still trains, and runs in
+            torch).
     """
 
     frequency: Tensor
@@ -55,11 +60,12 @@ class DecodeStep(nn.Module):
     def __init__(self, lm: MotionLM) -> None:
         super().__init__()
         config: Any = lm.backbone.config
-        if config.model_type != "llama":
+        if config.model_type not in EXPORTED:
             raise InvalidRequest(
-                f"only Llama backbones are exported to ONNX, this one is {config.model_type!r}; choose a Llama "
-                "config, or run the model in torch"
+                f"only {', '.join(EXPORTED)} backbones are exported to ONNX, this one is {config.model_type!r}; choose "
+                "one of them, or run the model in torch"
             )
+        _check_size(lm)
         self.lm = lm
         self.heads: int = config.num_attention_heads
         self.kv_heads: int = config.num_key_value_heads
@@ -169,6 +175,20 @@ class DecodeStep(nn.Module):
             logits = heads.logits(hidden, group, torch.stack(drawn, dim=-1) if drawn else hidden)
             drawn.append(sample_nucleus(logits, uniform[:, group], temperature, top_p))
         return torch.stack(drawn, dim=-1)
+
+
+def _check_size(lm: MotionLM) -> None:
+    count = sum(parameter.numel() for parameter in lm.parameters())
+    if count > MOST_WEIGHTS:
+        raise InvalidRequest(
+            f"the generator has {count / 1e6:.0f} million weights, at most {MOST_WEIGHTS // 10**6} million are "
+            "exported for live characters; choose a smaller backbone, or run the model in torch"
+        )
+    if lm.config.dtype != "float32":
+        raise InvalidRequest(
+            f"a backbone in {lm.config.dtype} is not exported for live characters; train it in float32, or run the "
+            "model in torch"
+        )
 
 
 class _Mixture:

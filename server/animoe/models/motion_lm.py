@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from animoe.errors import NotFound
+from animoe.models.backbone import backbone_width, linear_layers, make_backbone, states
 from animoe.models.planner import Plan, Planner, PlannerConfig
 from animoe.models.samoe import ExpertBank
 from animoe.models.sequence import LEFT_OPEN, PROMPT_SLOTS, SLOT_TOKEN
@@ -37,14 +37,13 @@ OWN_LLAMA: dict[str, Any] = {
     "attention_dropout": 0.1,
 }
 
-_NO_WORDS = {"bos_token_id": None, "eos_token_id": None, "pad_token_id": None}  # the backbone sees embeddings only
-
 
 @dataclass(frozen=True)
 class MotionLMConfig:
     """Shape of the generator.
 
     backbone: a Hugging Face config as a dict with "model_type" (made fresh), or a path / hub id (pretrained).
+    dtype: of the backbone's weights, "float32" or "bfloat16"; all else is float32.
     groups, codebook_size: of the tokenizer. sentence_dim: of the prompt encoder.
     planner: `PlannerConfig` as a dict; None = plain generator without CGED and experts.
     """
@@ -55,6 +54,7 @@ class MotionLMConfig:
     backbone: dict[str, Any] | str = field(default_factory=lambda: dict(OWN_LLAMA))
     dropout: float = 0.1
     planner: dict[str, Any] | None = None
+    dtype: str = "float32"
 
 
 @dataclass
@@ -125,9 +125,8 @@ class MotionLM(nn.Module):
     def __init__(self, config: MotionLMConfig) -> None:
         super().__init__()
         self.config = config
-        self.backbone = make_backbone(config.backbone)
-        shape: Any = self.backbone.config
-        width: int = shape.hidden_size
+        self.backbone = make_backbone(config.backbone, config.dtype)
+        width = backbone_width(self.backbone)
         self.width = width
         self.prompt = nn.Sequential(
             nn.Linear(config.sentence_dim, width), nn.SiLU(), nn.Linear(width, PROMPT_SLOTS * width)
@@ -144,6 +143,7 @@ class MotionLM(nn.Module):
         nn.init.normal_(self.emotion.weight, std=0.02)
         self.planner: Planner | None = None
         if config.planner is not None:
+            linear_layers(self.backbone)  # a backbone that cannot take experts is refused before it is trained
             self.planner = Planner(PlannerConfig.from_dict(config.planner), width)
         self.experts: ExpertBank | None = None
 
@@ -188,9 +188,7 @@ class MotionLM(nn.Module):
 
     def hidden(self, inputs: LMInputs, plan: Plan | None = None) -> Tensor:
         """Hidden states (B, S, width); position s has seen positions <= s. Mix the experts first (`experts.use`)."""
-        states = self.backbone(inputs_embeds=self.dropout(self.embed(inputs, plan)), use_cache=False)
-        result: Tensor = states.last_hidden_state
-        return result
+        return states(self.backbone, self.dropout(self.embed(inputs, plan)))[0]
 
     def loss(self, inputs: LMInputs, targets: Tensor, mask: Tensor, plan: Plan | None = None) -> Tensor:
         """Mean cross entropy over groups of the codes (B, S, G) that follow positions where `mask` (B, S) is true."""
@@ -204,25 +202,3 @@ class MotionLM(nn.Module):
             for group, logits in enumerate(self.heads.all_logits(hidden, wanted))
         ]
         return torch.stack(found).mean(0)
-
-
-def make_backbone(backbone: dict[str, Any] | str) -> nn.Module:
-    """A Hugging Face decoder without its head: fresh from a config dict, or pretrained from a path or hub id.
-
-    Raises:
-        NotFound: the path or hub id cannot be loaded.
-    """
-    from transformers import AutoConfig, AutoModel
-
-    if isinstance(backbone, str):
-        try:
-            model: nn.Module = AutoModel.from_pretrained(backbone).float()
-        except (OSError, ValueError) as error:
-            raise NotFound(
-                f"the backbone {backbone!r} cannot be loaded; name a folder or hub id of a Hugging Face causal LM"
-            ) from error
-        return model
-    fields = backbone | _NO_WORDS
-    config = AutoConfig.for_model(fields.pop("model_type"), **fields)
-    fresh: nn.Module = AutoModel.from_config(config).float()  # type: ignore[no-untyped-call]
-    return fresh

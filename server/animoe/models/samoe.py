@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from animoe.errors import InvalidRequest, ShapeError
-from animoe.models.sequence import ADAPTED
+from animoe.models.backbone import linear_layers
 
 MAX_EXPERTS = 128
 """Keys are rows of a 128 x 128 orthonormal matrix."""
@@ -138,8 +138,9 @@ class ExpertLinear(nn.Module):
         super().__init__()
         self.base = base
         self._bank = [bank]  # in a list: the bank is no child module
-        self.register_buffer("down", base.weight.new_zeros(0, base.in_features))
-        self.register_buffer("up", base.weight.new_zeros(base.out_features, 0))
+        home = base.weight.device  # float32 also beside a backbone of half that: small steps would be lost
+        self.register_buffer("down", torch.zeros(0, base.in_features, device=home))
+        self.register_buffer("up", torch.zeros(base.out_features, 0, device=home))
         self.new_down: nn.Parameter | None = None
         self.new_up: nn.Parameter | None = None
 
@@ -152,8 +153,14 @@ class ExpertLinear(nn.Module):
         down, up = self.stacked()
         if not len(down):
             return y
+        down, up = down.to(x.dtype), up.to(x.dtype)
         z = F.linear(F.dropout(x, bank.config.dropout, self.training and self.new_down is not None), down)
         return y + F.linear(z * weights[:, None].to(z.dtype), up)
+
+    @property
+    def scale(self) -> float:
+        """alpha / rank."""
+        return self._bank[0].config.scale
 
     def stacked(self) -> tuple[Tensor, Tensor]:
         """A (N * r, in) and B (out, N * r) of all experts, the newest last."""
@@ -173,14 +180,9 @@ class ExpertBank:
         self.rank_weights: Tensor | None = None
         self.layers: dict[str, ExpertLinear] = {}
         self.count = 0
-        for name, module in list(backbone.named_modules()):
-            last = name.rsplit(".", 1)[-1]
-            if isinstance(module, nn.Linear) and last in ADAPTED:
-                parent = backbone.get_submodule(name.rpartition(".")[0])
-                self.layers[name] = ExpertLinear(module, self).train(module.training)
-                setattr(parent, last, self.layers[name])
-        if not self.layers:
-            raise InvalidRequest(f"the backbone has no linear layers named {', '.join(ADAPTED)}: experts need them")
+        for name, module in linear_layers(backbone).items():
+            self.layers[name] = ExpertLinear(module, self).train(module.training)
+            put(backbone, name, self.layers[name])
 
     def use(self, weights: Tensor | None) -> None:
         """Mixes the experts by (B, 1 + N) weights from now on; column 0 is the base and adds nothing."""
@@ -251,12 +253,18 @@ class ExpertBank:
 
 def silent_expert(backbone: nn.Module, rank: int) -> dict[str, tuple[Tensor, Tensor]]:
     """An expert of zeros: what stands in the stacks of a bundle without experts."""
-    found = {}
-    for name, module in backbone.named_modules():
-        linear = module.base if isinstance(module, ExpertLinear) else module
-        if isinstance(linear, nn.Linear) and name.rsplit(".", 1)[-1] in ADAPTED:
-            found[name] = (torch.zeros(rank, linear.in_features), torch.zeros(linear.out_features, rank))
-    return found
+    adapted = {name: module.base for name, module in backbone.named_modules() if isinstance(module, ExpertLinear)}
+    layers = adapted or linear_layers(backbone)
+    return {
+        name: (torch.zeros(rank, linear.in_features), torch.zeros(linear.out_features, rank))
+        for name, linear in layers.items()
+    }
+
+
+def put(backbone: nn.Module, name: str, layer: nn.Module) -> None:
+    """Makes `layer` the one called `name`."""
+    path, _, last = name.rpartition(".")
+    setattr(backbone.get_submodule(path), last, layer)
 
 
 def merged_weights(bank: ExpertBank, weights: Sequence[float]) -> dict[str, Tensor]:
@@ -265,5 +273,6 @@ def merged_weights(bank: ExpertBank, weights: Sequence[float]) -> dict[str, Tens
     found = {}
     for name, layer in bank.layers.items():
         down, up = layer.stacked()
-        found[name] = layer.base.weight.detach() + (up * columns.to(up)) @ down
+        weight = layer.base.weight.detach()
+        found[name] = (weight.float() + (up * columns.to(up)) @ down).to(weight.dtype)
     return found

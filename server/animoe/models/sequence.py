@@ -15,6 +15,6 @@ LEFT_OPEN = MAX_LEFT + 1
 """Value of `left` for motion without a planned end."""
 
 ADAPTED = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
-"""Names of the linear layers that experts adapt (Llama, Gemma, Qwen, Mistral alike)."""
+"""Linear layers of a Llama: the exported step takes experts for them (torch adapts whatever linear ones there are)."""
 EXPERT_INPUTS = tuple(f"{kind}_{side}" for kind in ADAPTED for side in ("down", "up"))
 """Stacks of all experts: NAME_down (N, L, r, in) holds the A, NAME_up (N, L, r, out) the transposed B."""
