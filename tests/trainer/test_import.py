@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import random
@@ -21,6 +22,7 @@ import torch
 from animoe.bundle.manifest import MANIFEST, bundle_file
 from animoe.bundle.publishing import remove, rollback
 from animoe.bundle.scenarios import read_state
+from animoe.cli import main as cli
 from animoe.engine import ClipRequest, Engine
 from animoe.engine.runtime import Runtime
 from animoe.errors import BundleError, FailedPrecondition, InvalidRequest, NotFound
@@ -34,6 +36,7 @@ from animoe_trainer.importing.journal import journals
 from animoe_trainer.importing.progress import STEPS, Event
 from animoe_trainer.importing.request import ImportRequest, ImportResult
 from animoe_trainer.importing.run import import_pack
+from animoe_trainer.settle import settle_bundle
 
 pytestmark = pytest.mark.usefixtures("few_pictures")
 Snapshot = Callable[[Path], dict[str, bytes]]
@@ -246,6 +249,71 @@ class TestRefused:
         assert teach(pack=pack, draft=True).published
         info = json.loads((own / "experts/toy@1/info.json").read_text())
         assert (info["pack"]["table"], info["evaluation"]["held_out_by"]) == ("pack.draft.csv", "AniMoE")
+
+
+class TestSeveralFolders:
+    @pytest.fixture
+    def halves(self, tiny: Any, tmp_path: Path) -> tuple[Path, Path]:
+        """The toy pack in two folders: walks and waves."""
+        rows = list(csv.DictReader((tiny.pack / "pack.csv").read_text().splitlines()))
+        found = []
+        for action in ("walk", "wave"):
+            folder = Path(shutil.copytree(tiny.pack, tmp_path / action))
+            with (folder / "pack.csv").open("w", newline="") as stream:
+                table = csv.DictWriter(stream, rows[0])
+                table.writeheader()
+                table.writerows(row for row in rows if row["content"] == action)
+            found.append(folder)
+        return found[0], found[1]
+
+    def test_they_become_one_expert(self, teach: Any, halves: tuple[Path, Path], own: Path) -> None:
+        assert teach(pack=halves[0], more=(halves[1],)).published
+        info = json.loads((own / "experts/toy@1/info.json").read_text())
+        assert info["pack"]["clips"] == 12 and set(info["contents"]) == {"walk", "wave"}
+
+    def test_two_of_one_name_are_refused(self, teach: Any, tiny: Any) -> None:
+        with pytest.raises(InvalidRequest, match="two of the packs are called"):
+            teach(more=(tiny.pack,))
+
+    def test_one_without_a_table_is_refused(self, teach: Any, halves: tuple[Path, Path]) -> None:
+        (halves[1] / "pack.csv").unlink()
+        with pytest.raises(InvalidRequest, match="either all need a pack.csv or none; .*wave differs from"):
+            teach(pack=halves[0], more=(halves[1],), draft=True)
+
+    def test_a_server_takes_one(self, tiny: Any, capsys: pytest.CaptureFixture[str]) -> None:
+        more = ["pack", "import", str(tiny.pack), str(tiny.pack), "--scenario", "x", "--server", "localhost:1"]
+        assert cli(more) == 2
+        assert "a server takes one pack at a time" in capsys.readouterr().err
+
+
+class TestSettle:
+    def test_one_folder_performs_as_before_and_learns_on(
+        self, learnt: Path, teach: Any, own: Path, tmp_path: Path, snapshot: Snapshot
+    ) -> None:
+        before = snapshot(learnt)
+        settle_bundle(learnt, tmp_path / "one")
+        assert snapshot(learnt) == before
+        old, new = Runtime(learnt), Runtime(tmp_path / "one")
+        assert new.manifest.parent == "" and new.scenarios.state.columns == old.scenarios.state.columns
+        for text in ("a person walks forward", "someone waves"):
+            np.testing.assert_array_equal(old.plan(text).plan.gate, new.plan(text).plan.gate)
+        request = ClipRequest("a person waves the right hand", 1.0)
+        clips = [[b.local_rotations for b in Engine(runtime).generate(request)] for runtime in (old, new)]
+        np.testing.assert_array_equal(np.concatenate(clips[0]), np.concatenate(clips[1]))
+        assert teach("third", parent=tmp_path / "one").published
+        assert list(load_kept_sets(own, read_state(own))) == ["base: base", "toy@1", "more@1", "third@1"]
+        rollback(own, "third")
+        assert read_state(own).columns == new.scenarios.state.columns
+        assert Runtime(own).digest == new.digest
+
+    def test_nothing_learnt(self, studio: Path, tmp_path: Path) -> None:
+        with pytest.raises(FailedPrecondition, match="has learnt no scenario"):
+            settle_bundle(studio, tmp_path / "one")
+
+    def test_something_that_is_no_bundle_is_not_overwritten(self, learnt: Path, tmp_path: Path) -> None:
+        (tmp_path / "notes.txt").write_text("mine")
+        with pytest.raises(InvalidRequest, match="exists and is not a bundle"):
+            settle_bundle(learnt, tmp_path)
 
 
 class Stop(BaseException):

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from animoe.errors import AniMoEError, FileError, InvalidRequest, NotFound
+from animoe.errors import AniMoEError, BundleError, FileError, InvalidRequest, NotFound
 from animoe.motion.emotion import EMOTIONS
 from animoe_trainer.corpus import Corpus, load_corpus
 from animoe_trainer.importing import pack_files
@@ -215,11 +215,11 @@ class TestCheck:
             assert found["outside"] is outside and found["times"] == pytest.approx(found["mean_mm"] / known)
             assert ("OUTSIDE" in found["sentence"]) is outside
 
-    def test_the_model_card_will_do(self, tiny: Any, tmp_path: Path) -> None:
+    def test_damaged_figures_are_named(self, tiny: Any, tmp_path: Path) -> None:
         bundle = Path(shutil.copytree(tiny.bundle, tmp_path / "bundle"))
-        rows = "| pack | rows | joint error mm | encoder mm |\n|---|---|---|---|\n| a b | 2 | 1.5 | 20.5 |\n"
-        (bundle / "MODEL_CARD.md").write_text(f"# x\n\n{rows}| mean of packs | 2 | 1.5 | 99.5 |\n\n| z | 1 | 2 | 3 |\n")
-        assert check_pack(tiny.pack, bundle)["tokenizer"]["known"] == {"a b": 20.5}
+        (bundle / "tokenizer_figures.json").write_text('{"packs": 3}')
+        with pytest.raises(BundleError, match="tokenizer_figures.json is damaged"):
+            check_pack(tiny.pack, bundle)
 
 
 class TestSplit:

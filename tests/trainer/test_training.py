@@ -25,6 +25,8 @@ from animoe_trainer.base import load_motion_lm, train_base
 from animoe_trainer.corpus import Corpus, load_corpus
 from animoe_trainer.evaluate_tokenizer import evaluate_tokenizer
 from animoe_trainer.loop import LoopConfig
+from animoe_trainer.make_bundle import PROMPT_FILES
+from animoe_trainer.prompt_pruning import prune_prompt_encoder
 from animoe_trainer.prompt_source import SentenceEncoder, find_source
 from animoe_trainer.prompts import PromptTable
 from animoe_trainer.reports import print_tokenizer_report
@@ -71,13 +73,32 @@ class TestPromptEncoder:
         from transformers import BertModel
 
         prompts, bert = PromptEncoder(tiny.base), BertModel.from_pretrained(tiny.encoder).eval()
-        words = [2, 4, 5, 7, 8, 9, 3]  # [CLS] a person walks waves forward [SEP]
+        words = [3, 6, 7, 9, 10, 11, 4]  # [CLS] a person walks waves forward [SEP]
         ids = torch.tensor([words])
         with torch.no_grad():
             exact = SentenceEncoder(bert)(ids, torch.ones_like(ids))[0][0].numpy()
         vector = prompts.encode("a person walks waves forward")
         assert np.linalg.norm(vector) == pytest.approx(1.0, abs=1e-4)
         assert float(vector @ exact) > 0.99  # weights of 8 bits
+
+    def test_placeholders_and_other_scripts_are_pruned_and_unknown_words_still_read(self, tiny: Any) -> None:
+        pieces = json.loads((tiny.base / "prompt_tokenizer.json").read_text())["model"]["vocab"]
+        assert sorted(pieces.values()) == list(range(len(pieces)))
+        assert not {"[unused0]", "火"} & set(pieces) and {"[UNK]", "walks"} <= set(pieces)
+        prompts = PromptEncoder(tiny.base)
+        np.testing.assert_array_equal(prompts.encode("a 火 walks"), prompts.encode("a zebra walks"))
+
+    def test_pruning_twice_changes_nothing_more(self, tiny: Any, tmp_path: Path) -> None:
+        paths = [Path(shutil.copy(tiny.base / name, tmp_path)) for name in PROMPT_FILES]
+        before = [path.read_bytes() for path in paths]
+        prune_prompt_encoder(*paths)
+        assert [path.read_bytes() for path in paths] == before
+
+    def test_pruning_files_of_two_encoders_is_refused(self, tiny: Any, tmp_path: Path) -> None:
+        model, tokenizer = (Path(shutil.copy(tiny.base / name, tmp_path)) for name in PROMPT_FILES)
+        shutil.copy(tiny.encoder / "tokenizer.json", tokenizer)
+        with pytest.raises(BundleError, match="knows 14 word pieces, .* lists 16"):
+            prune_prompt_encoder(model, tokenizer)
 
     def test_a_prompt_longer_than_the_encoder_is_cut(self, tiny: Any) -> None:
         assert np.isfinite(PromptEncoder(tiny.base).encode("walks " * 2000)).all()

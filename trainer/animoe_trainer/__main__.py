@@ -14,7 +14,10 @@ from animoe.errors import AniMoEError
 from animoe_trainer.sequence_command import add_report_options, add_sequence_options, run_sequence
 
 if TYPE_CHECKING:
+    from animoe_trainer.corpus import Corpus
     from animoe_trainer.loop import LoopConfig
+
+_NEUTRAL = "packs of which the base is taught the neutral clips only; experts learn the rest"
 
 # Each command imports what it needs when it runs: `--help` and a wrong flag must not wait for torch.
 
@@ -53,6 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     base.add_argument("--tokenizer", type=Path, required=True, metavar="DIR")
     base.add_argument("--backbone", help="path or hub id of a Hugging Face causal LM (default: own small Llama)")
     base.add_argument("--prompt-encoder", type=Path, metavar="DIR", help="files of all-MiniLM-L6-v2")
+    base.add_argument("--neutral", nargs="+", type=Path, default=[], metavar="PACK", help=_NEUTRAL)
     base.add_argument("--no-planner", action="store_true", help="leave CGED and the gate out: it cannot take experts")
     base.add_argument("--no-blend", action="store_true", help="acted intensities only, no blends below and beyond")
 
@@ -76,7 +80,13 @@ def _parser() -> argparse.ArgumentParser:
     bundle.add_argument("--out", type=Path, required=True)
     bundle.add_argument("--evaluator", type=Path, metavar="DIR", help="judges: with them the bundle can learn packs")
     bundle.add_argument("--packs", nargs="+", type=Path, default=[], metavar="PACK", help="what the base was taught")
+    bundle.add_argument("--neutral", nargs="+", type=Path, default=[], metavar="PACK", help=_NEUTRAL)
     bundle.add_argument("--cache", type=Path, default=Path("runs/cache"))
+
+    settle = _command(commands, "settle", "make one bundle of what a bundle has learnt and what it builds on", _settle)
+    settle.add_argument("bundle", type=Path, help="a child bundle, as `animoe pack import` writes it")
+    settle.add_argument("--out", type=Path, required=True)
+    settle.add_argument("--card", type=Path, help="model card (default: the one of the bundle that it builds on)")
 
     sequence = _command(commands, "sequence", "learn scenarios one after another, to measure forgetting", _sequence)
     add_sequence_options(sequence)
@@ -140,6 +150,16 @@ def pack_folders(paths: Sequence[Path]) -> list[Path]:
     return found
 
 
+def _taught(options: argparse.Namespace) -> Corpus:
+    """What the base is taught: `packs` whole, of the other `--neutral` ones the neutral clips."""
+    from animoe_trainer.corpus import load_corpus
+
+    whole = pack_folders(options.packs)
+    part = [folder for folder in pack_folders(options.neutral) if folder.resolve() not in {p.resolve() for p in whole}]
+    corpus = load_corpus([*whole, *part], options.cache)
+    return corpus.neutral_only({folder.resolve().name for folder in part})
+
+
 def _read(options: argparse.Namespace) -> int:
     from animoe_trainer.read_report import print_report, read_report
 
@@ -172,7 +192,6 @@ def _base(options: argparse.Namespace) -> int:
     from animoe.engine.prompt_encoder import PromptEncoder
     from animoe.models.motion_lm import MotionLMConfig
     from animoe_trainer.base import train_base
-    from animoe_trainer.corpus import load_corpus
     from animoe_trainer.intensity import with_intensities
     from animoe_trainer.prompt_source import export_prompt_encoder, find_source
     from animoe_trainer.recipes import Recipe, load_recipe
@@ -181,7 +200,7 @@ def _base(options: argparse.Namespace) -> int:
     recipe = load_recipe(options.config) if options.config else Recipe()
     backbone = options.backbone or recipe.backbone
 
-    corpus = load_corpus(pack_folders(options.packs), options.cache)
+    corpus = _taught(options)
     if not options.no_blend:
         corpus = with_intensities(corpus, seed=options.seed)
     tokenizer = load_tokenizer(options.tokenizer)
@@ -244,13 +263,19 @@ def _bundle(options: argparse.Namespace) -> int:
     size = make_bundle(options.tokenizer, options.base, options.out, options.name, options.card)
     print(f"bundle {options.name} written to {options.out} ({size / 2**20:.1f} MiB)")
     if options.evaluator is not None:
-        from animoe_trainer.corpus import load_corpus
         from animoe_trainer.evaluator import Evaluator
         from animoe_trainer.importing.base_memory import remember_base
 
-        corpus = load_corpus(pack_folders(options.packs), options.cache)
-        remember_base(options.out, corpus, Evaluator.load(options.evaluator))
+        remember_base(options.out, _taught(options), Evaluator.load(options.evaluator))
         print("it can learn: `animoe pack import PACK --scenario NAME --parent " + f"{options.out}`")
+    return 0
+
+
+def _settle(options: argparse.Namespace) -> int:
+    from animoe_trainer.settle import settle_bundle
+
+    size = settle_bundle(options.bundle, options.out, options.card)
+    print(f"bundle written to {options.out} ({size / 2**20:.1f} MiB)")
     return 0
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -61,6 +61,11 @@ class Corpus:
     def select(self, split: str, *, mirrored: bool = False) -> list[Item]:
         """Items of a split; mirror images only when asked for."""
         return [item for item in self.items if item.split == split and (mirrored or not item.mirrored)]
+
+    def neutral_only(self, packs: Collection[str]) -> Corpus:
+        """The same frames, but of these packs only the neutral items: their emotions are left to later experts."""
+        kept = tuple(item for item in self.items if item.emotion == "neutral" or item.pack not in packs)
+        return replace(self, items=kept)
 
 
 def load_corpus(packs: Sequence[Path], cache: Path, *, table: str = TABLE) -> Corpus:

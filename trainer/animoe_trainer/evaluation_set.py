@@ -63,12 +63,14 @@ class EvaluationSet:
         return _score(evaluator, self.scenario, self.prompts, self.sentences, self.real, generated)
 
     def save(self, folder: Path) -> None:
-        """Writes `prompts.json`, `real.npz` and `ceiling.npz`."""
+        """Writes `prompts.json`, `real.npz` (half precision) and `ceiling.npz`."""
         folder.mkdir(parents=True, exist_ok=True)
         plain = {"scenario": self.scenario, "prompts": [asdict(prompt) for prompt in self.prompts]}
         (folder / "prompts.json").write_text(json.dumps(plain, indent=1) + "\n", encoding="utf-8")
-        np.savez_compressed(folder / "real.npz", sentences=self.sentences, real=self.real)
-        self.ceiling.save(folder / "ceiling.npz")
+        np.savez_compressed(
+            folder / "real.npz", sentences=self.sentences.astype(np.float16), real=self.real.astype(np.float16)
+        )
+        self.ceiling.save(folder / "ceiling.npz", without=("real",))
 
     @classmethod
     def load(cls, folder: Path) -> EvaluationSet:
@@ -81,10 +83,10 @@ class EvaluationSet:
             plain = json.loads((folder / "prompts.json").read_text(encoding="utf-8"))
             prompts = tuple(Prompt(**{**p, "texts": tuple(p["texts"])}) for p in plain["prompts"])
             with (folder / "real.npz").open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
-                sentences, real = stored["sentences"], stored["real"]
+                sentences, real = (stored[name].astype(np.float32) for name in ("sentences", "real"))
         except Exception as error:  # a damaged zip raises whatever its damage leads to
             raise BundleError(f"no usable evaluation set in {folder}: {error}; import the scenario again") from error
-        return cls(plain["scenario"], prompts, sentences, real, ScenarioScores.load(folder / "ceiling.npz"))
+        return cls(plain["scenario"], prompts, sentences, real, ScenarioScores.load(folder / "ceiling.npz", real=real))
 
 
 def make_evaluation_set(
@@ -114,11 +116,16 @@ def make_evaluation_set(
     rng = np.random.default_rng(seed)
     chosen = [usable[i] for i in sorted(rng.permutation(len(usable))[:limit])]
     prompts = tuple(_prompt(item, str(rng.choice(item.texts))) for item in chosen)
-    vectors = np.stack([sentences[prompt.text] for prompt in prompts]).astype(np.float32)
+    vectors = _rounded(np.stack([sentences[prompt.text] for prompt in prompts]))
     kept = [item for item in (reference or items) if item.count >= MIN_FRAMES]
-    real = evaluator.embed_motion([corpus.frames(item) for item in kept])
+    real = _rounded(evaluator.embed_motion([corpus.frames(item) for item in kept]))
     ceiling = _score(evaluator, scenario, prompts, vectors, real, [[corpus.frames(item) for item in chosen]])
     return EvaluationSet(scenario, prompts, vectors, real, ceiling)
+
+
+def _rounded(array: Array) -> Array:
+    """To half precision, which is how it is stored: a set that was just made and one that was read judge alike."""
+    return array.astype(np.float16).astype(np.float32)
 
 
 def caption_group(item: Item) -> str:

@@ -49,7 +49,7 @@ def make_bundle(tokenizer_dir: Path, base_dir: Path, out: Path, name: str, card:
         BundleError: inputs missing, damaged or not made for each other, or the export does not compute the same.
         InvalidRequest: `out` holds something that is not a bundle, or the backbone cannot be exported.
     """
-    _check_destination(out)
+    check_destination(out)
     tokenizer, lm = load_tokenizer(tokenizer_dir), load_motion_lm(base_dir)
     _check_pair(tokenizer, lm, tokenizer_dir, base_dir)
     round_to_half(tokenizer)
@@ -63,7 +63,7 @@ def make_bundle(tokenizer_dir: Path, base_dir: Path, out: Path, name: str, card:
         (folder / "MODEL_CARD.md").write_text(_card_text(card, name, tokenizer_dir, base_dir), encoding="utf-8")
         write_manifest(folder, _manifest(folder, name, tokenizer, lm))
         verify_bundle(folder)
-        _replace(folder, out, Path(scratch) / "old")
+        replace_bundle(folder, out, Path(scratch) / "old")
     return sum(path.stat().st_size for path in out.iterdir())
 
 
@@ -152,7 +152,12 @@ def _gap_to_likeliest(lm: MotionLM, hidden: Tensor, codes: Tensor) -> float:
     return max(gaps)
 
 
-def _check_destination(out: Path) -> None:
+def check_destination(out: Path) -> None:
+    """Refuses to write a bundle over something else.
+
+    Raises:
+        InvalidRequest: `out` exists and is not a bundle.
+    """
     if out.is_file() or (out.is_dir() and any(out.iterdir()) and not (out / MANIFEST).is_file()):
         raise InvalidRequest(f"{out} exists and is not a bundle; name a new folder")
 
@@ -177,10 +182,15 @@ def _write_models(tokenizer: Tokenizer, lm: MotionLM, folder: Path) -> None:
     save_tokenizer(tokenizer, folder)
     save_motion_lm(lm, folder)
     for name in ("tokenizer.safetensors", "motion_lm.safetensors"):
-        save_file({key: _smallest(tensor) for key, tensor in load_file(folder / name).items()}, folder / name)
-        (folder / name).chmod(0o644)  # safetensors writes files that only their owner can read
-    export_decoder(tokenizer, folder / "decoder.onnx")
+        save_smallest(folder / name)
+    export_decoder(tokenizer, folder / "tokenizer.safetensors", folder / "decoder.onnx")
     export_motion_lm(lm, folder / "motion_lm.safetensors", folder / "motion_lm_step.onnx")
+
+
+def save_smallest(path: Path) -> None:
+    """Rewrites a safetensors file with every tensor in half precision that half precision holds exactly."""
+    save_file({key: _smallest(tensor) for key, tensor in load_file(path).items()}, path)
+    path.chmod(0o644)  # safetensors writes files that only their owner can read
 
 
 def _smallest(tensor: Tensor) -> Tensor:
@@ -233,7 +243,7 @@ def _last_figures(folder: Path) -> str:
     return ", ".join(f"{key.removeprefix('val_')} {value:.4g}" for key, value in last.items() if key.startswith("val_"))
 
 
-def _replace(new: Path, out: Path, old: Path) -> None:
+def replace_bundle(new: Path, out: Path, old: Path) -> None:
     """Moves `new` to `out`; what was there goes to `old`, and comes back if the move fails."""
     if out.exists():
         out.rename(old)

@@ -18,7 +18,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from animoe.bundle.export import quiet_exporter
+from animoe.engine.prompt_encoder import MAX_WORD_PIECES
 from animoe.errors import NotFound
+from animoe_trainer.prompt_pruning import prune_prompt_encoder
 
 HUB_ID = "sentence-transformers/all-MiniLM-L6-v2"
 
@@ -100,8 +102,8 @@ def export_prompt_encoder(source: str, out: Path) -> None:
             input_names=["input_ids", "attention_mask"],
             output_names=["sentence", "words"],
             dynamic_shapes={
-                "input_ids": {0: torch.export.Dim("batch"), 1: torch.export.Dim("length", max=512)},
-                "attention_mask": {0: torch.export.Dim("batch"), 1: torch.export.Dim("length", max=512)},
+                "input_ids": {0: torch.export.Dim("batch"), 1: torch.export.Dim("length", max=MAX_WORD_PIECES)},
+                "attention_mask": {0: torch.export.Dim("batch"), 1: torch.export.Dim("length", max=MAX_WORD_PIECES)},
             },
             dynamo=True,
             external_data=False,
@@ -115,6 +117,7 @@ def export_prompt_encoder(source: str, out: Path) -> None:
             per_channel=True,
         )
     shutil.copyfile(_tokenizer_file(source), out / "prompt_tokenizer.json")
+    prune_prompt_encoder(out / "prompt_encoder.onnx", out / "prompt_tokenizer.json")
 
 
 def _tokenizer_file(source: str) -> Path:

@@ -7,7 +7,7 @@ repetitions (other noise seeds) an item's scores are averaged before items are d
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -85,15 +85,20 @@ class ScenarioScores:
             for name in names
         }
 
-    def save(self, path: Path) -> None:
-        """Writes one .npz without pickled objects."""
+    def save(self, path: Path, *, without: Collection[str] = ()) -> None:
+        """Writes one .npz without pickled objects.
+
+        Args:
+            without: arrays to leave out; `load` must be given them.
+        """
         arrays = {f.name: getattr(self, f.name) for f in fields(self) if isinstance(getattr(self, f.name), np.ndarray)}
         plain = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in arrays}
+        arrays = {name: array for name, array in arrays.items() if name not in without}
         np.savez_compressed(path, meta=np.frombuffer(json.dumps(plain).encode(), dtype=np.uint8), **arrays)
 
     @classmethod
-    def load(cls, path: Path) -> ScenarioScores:
-        """Reads what `save` wrote.
+    def load(cls, path: Path, **known: Array) -> ScenarioScores:
+        """Reads what `save` wrote; `known` are the arrays that it left out.
 
         Raises:
             BundleError: missing or damaged.
@@ -101,7 +106,7 @@ class ScenarioScores:
         try:
             with path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
                 plain = json.loads(stored["meta"].tobytes())
-                arrays = {name: stored[name] for name in stored.files if name != "meta"}
+                arrays = known | {name: stored[name] for name in stored.files if name != "meta"}
             return cls(**{**plain, "items": tuple(plain["items"])}, **arrays)
         except Exception as error:  # a damaged zip raises whatever its damage leads to
             raise BundleError(f"no usable scores in {path}: {error}; evaluate the scenario again") from error

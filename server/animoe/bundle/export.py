@@ -1,7 +1,8 @@
 """Torch models -> ONNX graphs of a bundle. Weights are stored in half precision and widened when a session opens.
 
-The generator's graph holds no weights: ONNX external data points into `motion_lm.safetensors`, so that training and
-serving share one file. The decoder is self-contained, because engines run it on its own. Needs torch and onnx.
+The graphs hold no weights: ONNX external data points into `motion_lm.safetensors` and `tokenizer.safetensors`, so that
+training and serving share one file each. `onnx.save(onnx.load(path), other)` makes a graph that stands alone. Needs
+torch and onnx.
 """
 
 from __future__ import annotations
@@ -42,8 +43,12 @@ class _StreamingDecoder(nn.Module):
         return self.tokenizer.decode(codes, state)
 
 
-def export_decoder(tokenizer: Tokenizer, path: Path) -> None:
-    """Writes the streaming decoder: inputs `codes`, `state`; outputs `features`, `next_state`."""
+def export_decoder(tokenizer: Tokenizer, weights: Path, path: Path) -> None:
+    """Writes the streaming decoder: inputs `codes`, `state`; outputs `features`, `next_state`.
+
+    Args:
+        weights: the bundle's `tokenizer.safetensors` (half precision) beside it.
+    """
     codes = torch.zeros(2, 3, tokenizer.config.groups, dtype=torch.long)
     state = tokenizer.decoder.initial_state(2)
     batch, tokens = torch.export.Dim("batch"), torch.export.Dim("tokens")
@@ -54,7 +59,7 @@ def export_decoder(tokenizer: Tokenizer, path: Path) -> None:
         ["features", "next_state"],
         {"codes": {0: batch, 1: tokens}, "state": {0: batch}},
     )
-    _halve(model)
+    _point_into(model, weights)
     onnx.save(model, str(path))
 
 
@@ -129,6 +134,7 @@ def _export(
     assert program is not None
     model: onnx.ModelProto = program.model_proto
     _check_free_axes(model, axes)
+    _drop_notes(model)
     return model
 
 
@@ -143,6 +149,16 @@ def quiet_exporter() -> Iterator[None]:
             yield
     finally:
         logging.disable(before)
+
+
+def _drop_notes(model: onnx.ModelProto) -> None:
+    """The exporter's stack traces and shape notes are nine tenths of a graph without weights."""
+    for node in model.graph.node:
+        node.ClearField("metadata_props")
+        node.ClearField("doc_string")
+    for noted in (model, model.graph):
+        noted.ClearField("metadata_props")
+    del model.graph.value_info[:]
 
 
 def _check_free_axes(model: onnx.ModelProto, axes: dict[str, Any]) -> None:
@@ -181,21 +197,10 @@ def _replace(model: onnx.ModelProto, replacements: dict[str, TensorProto], nodes
     model.graph.node.extend(graph_nodes)
 
 
-def _halve(model: onnx.ModelProto) -> None:
-    """Stores large float constants in half precision where it holds them exactly (weights; not the root's scale)."""
-    replacements, nodes = {}, []
-    for tensor in _large_floats(model):
-        exact = numpy_helper.to_array(tensor)
-        half = exact.astype(np.float16)
-        if not np.array_equal(half, exact):
-            continue
-        replacements[tensor.name] = numpy_helper.from_array(half, f"{tensor.name}__half")
-        nodes += _widen(tensor.name)
-    _replace(model, replacements, nodes)
-
-
 def _point_into(model: onnx.ModelProto, weights: Path) -> None:
     """Replaces large float constants by references into a half-precision safetensors file.
+
+    Constants that half precision does not hold exactly (statistics, the root's scale) stay in the graph.
 
     Raises:
         RuntimeError: a weight of the graph is not in the file (the file belongs to another model).
@@ -203,7 +208,10 @@ def _point_into(model: onnx.ModelProto, weights: Path) -> None:
     stored = _safetensors_index(weights)
     replacements, nodes = {}, []
     for tensor in _large_floats(model):
-        half = numpy_helper.to_array(tensor).astype(np.float16)
+        exact = numpy_helper.to_array(tensor)
+        half = exact.astype(np.float16)
+        if not np.array_equal(half, exact):
+            continue
         place = stored.get(half.tobytes())
         transposed = place is None and half.ndim == 2
         if transposed:

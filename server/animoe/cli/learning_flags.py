@@ -22,6 +22,7 @@ def add_pack_flags(parser: argparse.ArgumentParser) -> None:
     )
     learn = actions.add_parser("import", help="learn a pack as one more scenario and publish it", description=text)
     learn.add_argument("pack", type=Path, metavar="PATH", help="folder or .zip of motion files with a pack.csv")
+    learn.add_argument("more", type=Path, nargs="*", metavar="PATH", help="further packs of the same scenario")
     learn.add_argument("--scenario", required=True, metavar="NAME", help="a-z, 0-9, _ and -; again = a new version")
     learn.add_argument("--bundle", type=Path, metavar="DIR", help=_OWN + "; made as a child when it is not there")
     learn.add_argument("--parent", type=Path, metavar="DIR", help="what a new bundle builds on; default: what ships")

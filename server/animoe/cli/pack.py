@@ -44,6 +44,8 @@ def run(arguments: argparse.Namespace) -> int:
 def _import_at_server(arguments: argparse.Namespace) -> int:
     if not arguments.server:
         raise InvalidRequest("--on-server and --detach need --server HOST:PORT")
+    if arguments.more:
+        raise InvalidRequest("a server takes one pack at a time; put the folders into one, with one pack.csv")
     from animoe.cli.remote import import_pack
 
     return import_pack(arguments)
@@ -83,7 +85,9 @@ def _import(arguments: argparse.Namespace) -> int:
     screen = _Screen(arguments.json)
     try:
         request = ImportRequest(
-            **{name: getattr(arguments, name) for name in _REQUEST}, bundle=arguments.bundle or own_bundle()
+            **{name: getattr(arguments, name) for name in _REQUEST},
+            bundle=arguments.bundle or own_bundle(),
+            more=tuple(arguments.more),
         )
         result = import_pack(request, screen.event, screen.say)
     except KeyboardInterrupt:

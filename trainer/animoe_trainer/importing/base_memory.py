@@ -12,14 +12,15 @@ from animoe_trainer.corpus import Corpus
 from animoe_trainer.evaluation_set import make_evaluation_set
 from animoe_trainer.evaluator import Evaluator
 from animoe_trainer.expert import choose_memory
-from animoe_trainer.importing.generator import keep_base, load_prompts
+from animoe_trainer.importing.expression import keep_base_errors
+from animoe_trainer.importing.generator import keep_base, load_codec, load_prompts
 from animoe_trainer.sequences import corpus_texts, long_enough
 
 BASE = "base"
 
 
 def remember_base(bundle: Path, corpus: Corpus, evaluator: Evaluator) -> None:
-    """Writes the evaluator, `base_memory.json` and the evaluation set of the base into a bundle.
+    """Writes the evaluator, `base_memory.json`, tokenizer errors and the evaluation set of the base into a bundle.
 
     Args:
         bundle: with a planner. corpus: the packs that its base was trained on; held-out rows become the prompts.
@@ -38,4 +39,5 @@ def remember_base(bundle: Path, corpus: Corpus, evaluator: Evaluator) -> None:
     sentences = {text: prompts.encode(text) for text in {*texts, *corpus_texts(held_out)}}
     memory = choose_memory(texts, torch.stack([torch.from_numpy(sentences[text].copy()) for text in texts]))
     kept = make_evaluation_set(evaluator, corpus, held_out, sentences, BASE)
+    keep_base_errors(load_codec(bundle), corpus, bundle)
     keep_base(bundle, memory, sorted({item.emotion for item in items}), evaluator, {BASE: kept})

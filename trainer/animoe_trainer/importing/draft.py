@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,6 +71,19 @@ def write_rows(path: Path, rows: tuple[dict[str, str], ...]) -> Path:
     with refused_writes(path.parent):
         write_durable(path, text.getvalue().encode())
     return path
+
+
+def packs_table(packs: Sequence[Path], *, draft: bool) -> str:
+    """Name of the table that lists the rows of every pack.
+
+    Raises:
+        NotFound, InvalidRequest: as `pack_table`; or only some of several packs have a `pack.csv`.
+    """
+    tables = [pack_table(pack, draft=draft) for pack in packs]
+    bare = [pack for pack, table in zip(packs, tables, strict=True) if table != tables[0]]
+    if bare:
+        raise InvalidRequest(f"of several packs either all need a {TABLE} or none; {bare[0]} differs from {packs[0]}")
+    return tables[0]
 
 
 def pack_table(pack: Path, *, draft: bool) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy as np
 from animoe.bundle.catalogue import expert_info
 from animoe.bundle.manifest import bundle_file
 from animoe.bundle.scenarios import read_state
+from animoe.errors import BundleError
 from animoe.models.tokenizer import Tokenizer
 from animoe.motion.root_codes import FRAMES_PER_TOKEN
 from animoe_trainer.corpus import Corpus, Item
@@ -21,10 +21,9 @@ from animoe_trainer.evaluate_tokenizer import joint_error_mm
 from animoe_trainer.evaluator_data import reconstruct_all
 
 BASE_FIGURES = "tokenizer_figures.json"
-"""Report of `animoe-train eval-tokenizer --json` that a bundle may carry."""
+"""{"packs": {NAME: {"encoder_mpjpe_mm": ...}}}, as `animoe-train eval-tokenizer --json` writes it too."""
 TOLERANCE = 1.25
 """Times the worst of what the bundle has learnt that a pack's error may reach before it lies outside."""
-_CARD_ROW = re.compile(r"^\| *([\w -]+?) *\| *(\d+) *\| *([\d.]+) *\| *([\d.]+) *\|", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -92,7 +91,7 @@ def row_errors(tokenizer: Tokenizer, corpus: Corpus, items: Sequence[Item]) -> l
 
 
 def known_errors(bundle: Path) -> dict[str, float]:
-    """Mean error in mm of what the bundle has learnt: its scenarios, and its base's packs (a file, or the card)."""
+    """Mean error in mm of what the bundle has learnt: its scenarios, and its base's packs."""
     found = _base_errors(bundle)
     for _, column in read_state(bundle).active():
         error = expert_info(bundle, column).get("tokenizer", {}).get("mean_mm")
@@ -101,13 +100,24 @@ def known_errors(bundle: Path) -> dict[str, float]:
     return found
 
 
+def keep_base_errors(tokenizer: Tokenizer, corpus: Corpus, bundle: Path) -> None:
+    """Writes the errors of the packs that a base was taught, for later packs to be compared with."""
+    items = [item for item in corpus.items if not item.mirrored and item.count >= FRAMES_PER_TOKEN]
+    found = row_errors(tokenizer, corpus, items)
+    packs = {
+        name: float(np.mean([row.error_mm for item, row in zip(items, found, strict=True) if item.pack == name]))
+        for name in dict.fromkeys(item.pack for item in items)
+    }
+    plain = {"packs": {name: {"encoder_mpjpe_mm": round(error, 2)} for name, error in packs.items()}}
+    (bundle / BASE_FIGURES).write_text(json.dumps(plain, indent=1) + "\n", encoding="utf-8")
+
+
 def _base_errors(bundle: Path) -> dict[str, float]:
     path = bundle_file(bundle, BASE_FIGURES)
-    if path.is_file():
+    if not path.is_file():
+        return {}
+    try:
         packs = json.loads(path.read_text(encoding="utf-8"))["packs"]
         return {name: float(pack["encoder_mpjpe_mm"]) for name, pack in packs.items()}
-    card = bundle_file(bundle, "MODEL_CARD.md")
-    text = card.read_text(encoding="utf-8", errors="replace") if card.is_file() else ""
-    head = text.find("| encoder mm |")
-    table = text[head:].split("\n\n")[0] if head >= 0 else ""
-    return {name: float(encoder) for name, _, _, encoder in _CARD_ROW.findall(table) if name != "mean of packs"}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise BundleError(f"{path} is damaged: {error}; restore the bundle") from error

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,8 @@ class Journal:
     """One import.
 
     Attributes:
-        folder: of the import. digest: of the pack's files. state: digest and number of the generation it builds on.
+        folder: of the import. pack: where its files came from. digest: of those files.
+        state: digest and number of the generation it builds on.
         steps: name -> what the step found, in the order in which they were done.
     """
 
@@ -76,13 +78,14 @@ class Journal:
             shutil.rmtree(self.work, ignore_errors=True)
 
 
-def new_journal(bundle: Path, scenario: str, pack: Path) -> Journal:
+def new_journal(bundle: Path, scenario: str, packs: Sequence[Path]) -> Journal:
     """Opens an import; unfinished ones of the same scenario are given up."""
     for old in journals(bundle):
         if old.scenario == scenario and old.status != PUBLISHED:
             shutil.rmtree(old.work, ignore_errors=True)
     numbers = [int(p.name.rpartition("-")[2]) for p in (bundle / "imports").glob("*-[0-9]*") if p.is_dir()]
-    journal = Journal(bundle / "imports" / f"{scenario}-{1 + max(numbers, default=0):04d}", scenario, str(pack))
+    named = " + ".join(str(pack) for pack in packs)
+    journal = Journal(bundle / "imports" / f"{scenario}-{1 + max(numbers, default=0):04d}", scenario, named)
     journal.save()
     return journal
 

@@ -7,6 +7,7 @@ import shutil
 import stat
 import zipfile
 import zlib
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from animoe.bundle.files import refused_writes
@@ -46,13 +47,32 @@ def open_pack(path: Path, scratch: Path) -> Path:
     return _only_folder(target)
 
 
-def pack_digest(folder: Path) -> str:
-    """Changes when a table or a motion file of the pack does: names and contents."""
+def open_packs(paths: Sequence[Path], scratch: Path) -> list[Path]:
+    """Folders of the packs that make one scenario.
+
+    Raises:
+        NotFound, FileError: as `open_pack`. InvalidRequest: two have one name; clips are known by pack and line.
+    """
+    found = []
+    for index, path in enumerate(paths):
+        place = scratch / str(index) if index else scratch
+        place.mkdir(parents=True, exist_ok=True)
+        found.append(open_pack(path, place))
+    names = [folder.resolve().name for folder in found]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise InvalidRequest(f"two of the packs are called {twice!r}; rename one folder")
+    return found
+
+
+def pack_digest(*folders: Path) -> str:
+    """Changes when a table or a motion file of the packs does: names and contents."""
     digest = hashlib.sha256()
-    for file in sorted(p for p in folder.rglob("*") if p.is_file() and is_part(p)):
-        digest.update(file.relative_to(folder).as_posix().encode(errors="surrogateescape"))
-        with file.open("rb") as stream:
-            digest.update(hashlib.file_digest(stream, "sha256").digest())
+    for folder in folders:
+        for file in sorted(p for p in folder.rglob("*") if p.is_file() and is_part(p)):
+            digest.update(file.relative_to(folder).as_posix().encode(errors="surrogateescape"))
+            with file.open("rb") as stream:
+                digest.update(hashlib.file_digest(stream, "sha256").digest())
     return digest.hexdigest()[:16]
 
 

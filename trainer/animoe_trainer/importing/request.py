@@ -16,8 +16,9 @@ class ImportRequest:
     """One import.
 
     Attributes:
-        pack: folder or zip. scenario: its name. bundle: where the learnt bundle lies; parent: what it starts from when
-            there is none yet (None = the bundle that ships).
+        pack: folder or zip. more: further ones that belong to the same scenario. scenario: its name.
+        bundle: where the learnt bundle lies; parent: what it starts from when there is none yet (None = the bundle
+            that ships).
         resume: go on with the last import of this scenario that did not publish.
         force, reason, user: publish although an old scenario got worse, why, and who says so ("" = who runs this).
         minutes: time for the whole import, None = as long as it takes. steps: of the training, None = by the pack.
@@ -40,6 +41,7 @@ class ImportRequest:
     threads: int | None = None
     wait: bool = True
     seed: int = 0
+    more: tuple[Path, ...] = ()
 
     def __post_init__(self) -> None:
         if self.minutes is not None and not 0.5 <= self.minutes <= 10_000:
@@ -52,6 +54,11 @@ class ImportRequest:
             raise InvalidRequest(f"--batch must be between 2 and 4096, got {self.batch}")
         if not 0 <= self.seed < 2**31:
             raise InvalidRequest(f"--seed must be between 0 and {2**31 - 1}, got {self.seed}")
+
+    @property
+    def packs(self) -> tuple[Path, ...]:
+        """All of them."""
+        return (self.pack, *self.more)
 
 
 @dataclass(frozen=True)

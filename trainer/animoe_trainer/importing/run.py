@@ -21,7 +21,7 @@ from animoe_trainer.corpus import Corpus, load_corpus
 from animoe_trainer.evaluation_set import EvaluationSet, make_evaluation_set
 from animoe_trainer.expert import Memory
 from animoe_trainer.importing import journal as journals
-from animoe_trainer.importing.draft import pack_table
+from animoe_trainer.importing.draft import packs_table
 from animoe_trainer.importing.expression import express
 from animoe_trainer.importing.generator import (
     BundleMemory,
@@ -38,7 +38,7 @@ from animoe_trainer.importing.generator import (
 from animoe_trainer.importing.journal import Journal, new_journal, resume_journal
 from animoe_trainer.importing.judging import Judgement, Judges, judge_all, verdicts
 from animoe_trainer.importing.material import Split, count_clips, split_corpus, training_tokens
-from animoe_trainer.importing.pack_files import open_pack, pack_digest
+from animoe_trainer.importing.pack_files import open_packs, pack_digest
 from animoe_trainer.importing.progress import Clock, Watcher
 from animoe_trainer.importing.publishing import Evidence, publish_import, write_refusal
 from animoe_trainer.importing.request import REFUSED, ImportRequest, ImportResult
@@ -76,7 +76,7 @@ class _Import:
         if request.resume:
             self.journal: Journal = resume_journal(self.bundle, request.scenario)
         else:
-            self.journal = new_journal(self.bundle, request.scenario, request.pack)
+            self.journal = new_journal(self.bundle, request.scenario, request.packs)
 
     def run(self) -> ImportResult:
         """All steps that are not done yet."""
@@ -139,13 +139,15 @@ class _Import:
         self.clock("validate", 0, 1)
         scratch = self.journal.work / "pack"
         scratch.mkdir(parents=True, exist_ok=True)
-        pack = open_pack(self.request.pack, scratch)
-        table = pack_table(pack, draft=self.request.draft)
-        digest = pack_digest(pack)
+        packs = open_packs(self.request.packs, scratch)
+        table = packs_table(packs, draft=self.request.draft)
+        digest = pack_digest(*packs)
         if self.journal.digest and digest != self.journal.digest:
-            raise FailedPrecondition(f"{pack} has changed since the import began; start again without --resume")
+            raise FailedPrecondition(
+                f"{self.journal.pack} has changed since the import began; start again without --resume"
+            )
         self.journal.digest = digest
-        corpus = load_corpus([pack], self.journal.work / "corpus", table=table)
+        corpus = load_corpus(packs, self.journal.work / "corpus", table=table)
         refused = [{"line": r.line, "file": r.file, "reason": r.reason} for r in corpus.refusals]
         clips = sum(not item.mirrored for item in corpus.items)
         self.journal.done("validate", clips=clips, refused=refused, table=table)
