@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
 
 from animoe.bundle.files import write_durable
+from animoe_trainer.html_page import html_image, html_page, html_table
 from animoe_trainer.importing.pictures import loss_plot
 
 _NAMES = {
@@ -24,13 +24,6 @@ _NAMES = {
     "referee_wf1": "weighted F1 by the referee",
     "agreement": "classifier and referee agree",
 }
-_STYLE = """
-body{font:15px/1.45 system-ui,sans-serif;max-width:1120px;margin:32px auto;padding:0 20px;color:#1b2430}
-h1{font-size:26px;margin:0 0 4px}h2{font-size:18px;margin:34px 0 8px}p{margin:6px 0}
-table{border-collapse:collapse;margin:8px 0}td,th{padding:4px 12px;border-bottom:1px solid #dde3ea;text-align:right}
-td:first-child,th:first-child{text-align:left}.good{color:#14713d}.bad{color:#b3261e;font-weight:600}
-.faint{color:#66727f}img{max-width:100%;border-radius:4px}.bar{display:inline-block;height:10px;background:#4f7cc4}
-"""
 
 
 def write_page(path: Path, summary: dict[str, Any], sheets: Sequence[bytes]) -> None:
@@ -45,16 +38,12 @@ def write_page(path: Path, summary: dict[str, Any], sheets: Sequence[bytes]) -> 
         _matrix(summary),
         _routing(summary),
         "<h2>Training</h2>",
-        _image(loss_plot(summary["training"]["history"]), "png", "losses"),
+        html_image(loss_plot(summary["training"]["history"]), "png", "losses"),
         "<h2>Before and after, same prompts, same noise</h2>",
-        *(_image(sheet, "jpeg", "contact sheet") for sheet in sheets),
+        *(html_image(sheet, "jpeg", "contact sheet") for sheet in sheets),
         _refused(summary),
     ]
-    page = (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
-        f"<style>{_STYLE}</style></head><body>{''.join(parts)}</body></html>\n"
-    )
-    write_durable(path, page.encode())
+    write_durable(path, html_page(title, parts))
 
 
 def _outcome(summary: dict[str, Any]) -> str:
@@ -93,7 +82,7 @@ def _figures(title: str, kind: str, summary: dict[str, Any]) -> str:
         (_NAMES[name], *(_number(found[when][kind][name]) for when in ("before", "after", "real")))
         for name in found["after"][kind]
     ]
-    return f"<h2>{title} of the new scenario</h2>" + _table(("", "before", "after", "real motion"), rows)
+    return f"<h2>{title} of the new scenario</h2>" + html_table(("", "before", "after", "real motion"), rows)
 
 
 def _matrix(summary: dict[str, Any]) -> str:
@@ -107,7 +96,7 @@ def _matrix(summary: dict[str, Any]) -> str:
             cells = (_number(change[name]) for name in ("before", "after", "gain"))
             rows.append((escape(f"{verdict['scenario']}: {_NAMES[change['measure']]}"), *cells, band, mark))
     note = "<p class=faint>Gain: positive is better. Band: paired bootstrap over recordings, 98 %.</p>"
-    return "<h2>Forgetting</h2>" + note + _table(("", "before", "after", "gain", "noise band", ""), rows, raw=True)
+    return "<h2>Forgetting</h2>" + note + html_table(("", "before", "after", "gain", "noise band", ""), rows, raw=True)
 
 
 def _routing(summary: dict[str, Any]) -> str:
@@ -118,7 +107,9 @@ def _routing(summary: dict[str, Any]) -> str:
             for name, w in sorted(weights.items(), key=lambda pair: -pair[1])
         )
         rows.append((escape(label), bars))
-    return "<h2>Which experts the prompts of each scenario use</h2>" + _table(("prompts of", "weights"), rows, raw=True)
+    return "<h2>Which experts the prompts of each scenario use</h2>" + html_table(
+        ("prompts of", "weights"), rows, raw=True
+    )
 
 
 def _refused(summary: dict[str, Any]) -> str:
@@ -126,18 +117,7 @@ def _refused(summary: dict[str, Any]) -> str:
     if not refused:
         return ""
     rows = [(str(r["line"]), r["file"], r["reason"]) for r in refused[:500]]
-    return f"<h2>{len(refused)} refused rows</h2>" + _table(("line", "file", "reason"), rows)
-
-
-def _table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, raw: bool = False) -> str:
-    clean = (lambda cell: cell) if raw else escape
-    head = "".join(f"<th>{escape(cell)}</th>" for cell in heads)
-    body = "".join("<tr>" + "".join(f"<td>{clean(cell)}</td>" for cell in row) + "</tr>" for row in rows)
-    return f"<table><tr>{head}</tr>{body}</table>"
-
-
-def _image(data: bytes, kind: str, what: str) -> str:
-    return f'<p><img alt="{what}" src="data:image/{kind};base64,{base64.b64encode(data).decode()}"></p>'
+    return f"<h2>{len(refused)} refused rows</h2>" + html_table(("line", "file", "reason"), rows)
 
 
 def _number(value: float | None) -> str:
