@@ -23,7 +23,7 @@ def claims(report: dict[str, Any]) -> list[dict[str, Any]]:
 
 def _forgetting(report: dict[str, Any]) -> list[dict[str, Any] | None]:
     """Of the reference, and of sequential training against it."""
-    methods = {run["label"]: run["method"] for run in report["runs"]}
+    methods = {run["group"]: run["method"] for run in report["runs"]}
     found = []
     for line in report["methods"]:
         for key, name in (("r1", "R@1"), ("wf1", "emotion wF1")):
@@ -59,13 +59,13 @@ def _share_of_real(report: dict[str, Any]) -> list[dict[str, Any] | None]:
     found: list[dict[str, Any] | None] = []
     for run in report["runs"]:
         shares = run["emotion_share_of_real"]
-        if run["label"] != report["reference"] or not shares:
+        if run["group"] != report["reference"] or not shares:
             continue
         name = max(shares, key=lambda scenario: sum(shares[scenario]["items"].values()))
         counts = ", ".join(f"{emotion} {n}" for emotion, n in shares[name]["items"].items())
         for judge in ("classifier", "referee"):
             text = (
-                f"{run['folder']}: emotion F1 by the {judge} on {name} ({counts} clips) is {SHARE_OF_REAL:g} % of what "
+                f"{run['name']}: emotion F1 by the {judge} on {name} ({counts} clips) is {SHARE_OF_REAL:g} % of what "
                 "real motion reaches or more"
             )
             found.append(_target(text, shares[name][judge]["share"], SHARE_OF_REAL, "%"))
@@ -79,7 +79,7 @@ def _rising(report: dict[str, Any]) -> list[dict[str, Any] | None]:
             if group["emotion"] == "all" and group["kind"] in ("all", "acted"):
                 which = "text-emotion pairs" if group["kind"] == "all" else "acted text-emotion pairs"
                 text = (
-                    f"{model['folder']}: p(emotion) by the referee rises over intensity 0, 0.5, 1, 1.5 for "
+                    f"{model['name']}: p(emotion) by the referee rises over intensity 0, 0.5, 1, 1.5 for "
                     f"{RISING:g} % of {group['prompts']} {which} or more"
                 )
                 found.append(_target(text, group["referee"]["rises"], RISING, "%"))
@@ -94,12 +94,23 @@ def _transfer(report: dict[str, Any]) -> list[dict[str, Any] | None]:
                 what = "never acted with the action" if row["kind"] == "unacted" else "foreign to the scenario"
                 for judge in ("classifier", "referee"):
                     text = (
-                        f"{model['folder']}: emotions {what} are seen by the {judge} more often than in the same "
+                        f"{model['name']}: emotions {what} are seen by the {judge} more often than in the same "
                         f"{row['texts']} texts without them (gain over the floor)"
                     )
-                    found.append(_target(text, row[judge]["gain"], 0.0))
+                    claim = _target(text, row[judge]["gain"], 0.0)
+                    if claim is not None:
+                        claim["found"] += _by_emotion(model["felt"], row["kind"], judge)
+                    found.append(claim)
     return found
 
 
+def _by_emotion(felt: list[dict[str, Any]], kind: str, judge: str) -> str:
+    """Which emotions stand out by themselves, and by how much."""
+    rows = [row for row in felt if row["kind"] == kind and row["emotion"] != "all"]
+    above = [f"{row['emotion']} {row[judge]['gain']['value']:+.0f}" for row in rows if row[judge]["gain"]["low"] > 0]
+    rest = [row["emotion"] for row in rows if row[judge]["gain"]["low"] <= 0]
+    return f"; by themselves: {', '.join(above) or 'none'}; not established: {', '.join(rest) or 'none'}"
+
+
 def _reference_models(report: dict[str, Any]) -> list[dict[str, Any]]:
-    return [model for model in report["emotion"]["models"] if model["label"] == report["reference"]]
+    return [model for model in report["emotion"]["models"] if model["group"] == report["reference"]]

@@ -85,7 +85,7 @@ def intensity_figures(takes: Sequence[DialTake], scores: DialScores, draws: int)
         for judge in JUDGES:
             curves: Array = np.array([p[judge] for p in chosen])
             mean = [float(column.mean()) for column in curves.T]
-            rises = 100.0 * (np.diff(curves, axis=1) > 0).all(axis=1)
+            rises: Array = np.asarray(100.0 * (np.diff(curves, axis=1) > 0).all(axis=1))
             row[judge] = {
                 "curve": [round(value, 4) for value in mean],
                 "rises": estimate(np.array([rises.mean(), *(rises[rows].mean() for rows in picks)])).plain(),
@@ -100,12 +100,14 @@ def _dial_curves(takes: Sequence[DialTake], scores: DialScores) -> list[dict[str
     neutral = _neutral_places(takes)
     places: dict[tuple[str, str, str], dict[float, list[int]]] = {}
     for i, take in enumerate(takes):
-        if take.kind != "foreign" and _felt(take):
+        if _felt(take):
             key = (take.scenario, take.content, str(take.take.emotion))
             places.setdefault(key, {}).setdefault(take.take.intensity, []).append(i)
     texts = {key: k for k, key in enumerate(dict.fromkeys(key[:2] for key in places))}
     found = []
     for key, levels in places.items():
+        if len(levels) < len(INTENSITIES):  # an emotion of other scenarios, dialled at 1 only
+            continue
         levels[0.0] = [neutral[takes[i].noise] for i in levels[1.0]]
         column = EMOTIONS.index(key[2])
         curves = {

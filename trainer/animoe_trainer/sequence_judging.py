@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -58,6 +58,11 @@ class SequenceRun:
         return cls(folder, record, {name: EvaluationSet.load(folder / "sets" / name) for name in order})
 
     @property
+    def name(self) -> str:
+        """Of the folder; unique in a report."""
+        return self.folder.resolve().name
+
+    @property
     def label(self) -> str:
         return str(self.record["label"])
 
@@ -86,7 +91,10 @@ class SequenceRun:
 
     @cached_property
     def dial(self) -> list[DialTake]:
-        return [DialTake(**{**raw, "take": Take(**raw["take"])}) for raw in self.record["takes"]["dial"]]
+        """An emotion that is foreign to one scenario counts as acted when another one acts it with the same content."""
+        takes = [DialTake(**{**raw, "take": Take(**raw["take"])}) for raw in self.record["takes"]["dial"]]
+        acted = {(take.content, take.take.emotion) for take in takes if take.kind == "acted"}
+        return [replace(take, kind="acted") if (take.content, take.take.emotion) in acted else take for take in takes]
 
 
 @dataclass(frozen=True, eq=False)
@@ -190,13 +198,28 @@ def _file_mark(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()[:8]
 
 
+def group_names(runs: Sequence[SequenceRun]) -> list[str]:
+    """For each run the name of its group: runs of one method on one base, which differ in order only."""
+    members: dict[tuple[str, str], list[str]] = {}
+    for run in runs:
+        members.setdefault((run.record["method"], run.record["base"]), []).append(run.label)
+    names: dict[tuple[str, str], str] = {}
+    for key, labels in members.items():
+        name = labels[0] if len(set(labels)) == 1 else key[0]
+        names[key] = name if name not in names.values() else f"{name} on {key[1]}"
+    return [names[run.record["method"], run.record["base"]] for run in runs]
+
+
 def check_comparable(runs: Sequence[SequenceRun]) -> list[str]:
     """What differs among the runs besides base, method and order; sentences for the report (B0).
 
     Raises:
-        InvalidRequest: they were not asked for the same takes, so nothing can be compared.
+        InvalidRequest: they were not asked for the same takes, or two folders have one name.
     """
     first = runs[0]
+    names = [run.name for run in runs]
+    if len(set(names)) < len(names):
+        raise InvalidRequest(f"two runs are called {max(names, key=names.count)!r}; rename a folder to tell them apart")
     said = []
     for run in runs[1:]:
         ours, theirs = first.record["contract"], run.record["contract"]
@@ -207,7 +230,7 @@ def check_comparable(runs: Sequence[SequenceRun]) -> list[str]:
             )
         wrong = [key for key in ours if ours[key] != theirs.get(key)]
         if wrong:
-            said.append(f"{run.folder.name} was not learnt on equal terms: {', '.join(wrong)} differ from the others.")
+            said.append(f"{run.name} was not learnt on equal terms: {', '.join(wrong)} differ from the others.")
         if run.record["base"] != first.record["base"]:
-            said.append(f"{run.folder.name} builds on another base than {first.folder.name}.")
+            said.append(f"{run.name} builds on another base than {first.name}.")
     return said

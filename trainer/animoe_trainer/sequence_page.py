@@ -51,13 +51,13 @@ def _pictures(report: dict[str, Any]) -> dict[str, bytes]:
     found = {"methods": plots.methods_plot(report["methods"])}
     for run in report["runs"]:
         if run["sequence"] is not None:
-            found[f"matrices_{run['folder']}"] = plots.matrices_plot(run)
+            found[f"matrices_{run['name']}"] = plots.matrices_plot(run)
         if run["routing"] is not None:
-            found[f"routing_{run['folder']}"] = plots.routing_plot(run)
+            found[f"routing_{run['name']}"] = plots.routing_plot(run)
     for model in report["emotion"]["models"]:
         levels = model["intensity"]
         if levels["groups"]:
-            found[f"intensity_{model['folder'] or 'base'}"] = plots.intensity_plot(levels["levels"], levels["groups"])
+            found[f"intensity_{model['name'] or 'base'}"] = plots.intensity_plot(levels["levels"], levels["groups"])
     return found
 
 
@@ -107,7 +107,7 @@ def _scenarios(report: dict[str, Any]) -> str:
 
 def _per_scenario(measure: str, report: dict[str, Any]) -> str:
     runs = report["runs"]
-    labels = [run["label"] if _only(run, runs) else f"{run['label']} ({run['folder']})" for run in runs]
+    labels = [run["label"] if run["label"] == run["name"] else f"{run['label']} ({run['name']})" for run in runs]
     heads = ["scenario", "prompts", "recordings", "real motion", *labels, "base only", "floor"]
     rows = []
     for name, scenario in report["scenarios"].items():
@@ -129,10 +129,6 @@ def _per_scenario(measure: str, report: dict[str, Any]) -> str:
         f"<h2>{_NAMES[measure]} of each scenario after the last step</h2>{html_table(heads, rows)}"
         f"<p class=faint>{escape(notes[measure])}</p>"
     )
-
-
-def _only(run: dict[str, Any], runs: Sequence[dict[str, Any]]) -> bool:
-    return [other["label"] for other in runs].count(run["label"]) == 1
 
 
 def _methods(report: dict[str, Any], picture: bytes) -> str:
@@ -157,7 +153,7 @@ def _methods(report: dict[str, Any], picture: bytes) -> str:
 
 
 def _sequence(run: dict[str, Any], pictures: dict[str, bytes]) -> str:
-    title = f"<h2>{escape(run['label'])} ({escape(run['folder'])}): {escape(' → '.join(run['order']))}</h2>"
+    title = f"<h2>{escape(run['label'])} ({escape(run['name'])}): {escape(' → '.join(run['order']))}</h2>"
     if run["sequence"] is None:
         return title + "<p>Every scenario alone with an expert of its own, told which: nothing to forget.</p>"
     rows = []
@@ -168,7 +164,7 @@ def _sequence(run: dict[str, Any], pictures: dict[str, bytes]) -> str:
         mean = f"{_PAPER[measure]} {_number(one['average'])}"
         rows.append((_NAMES[measure], mean, *cells, f"{null[0]:.2f} to {null[1]:.2f}" if null else "-"))
     heads = ("", "average", "FR (lower is better)", "BWT", "FWT", "FR if nothing changed")
-    parts = [title, html_table(heads, rows), html_image(pictures[f"matrices_{run['folder']}"], "png", "matrices")]
+    parts = [title, html_table(heads, rows), html_image(pictures[f"matrices_{run['name']}"], "png", "matrices")]
     parts.append(
         "<p class=faint>FR takes a maximum over noisy figures and is positive even if nothing changed (last column). "
         "FWT: a scenario before it is learnt against the base.</p>"
@@ -185,7 +181,7 @@ def _routing(run: dict[str, Any], pictures: dict[str, bytes]) -> str:
         f"<p>The gate's first choice is the scenario's own expert for {found['accuracy']:.1f} % of the held-out "
         f"prompts (chance {found['chance']:.1f} %).</p>"
         + html_table(("scenario", "prompts", "own expert first, %"), rows)
-        + html_image(pictures[f"routing_{run['folder']}"], "png", "routing")
+        + html_image(pictures[f"routing_{run['name']}"], "png", "routing")
     )
 
 
@@ -195,7 +191,7 @@ def _shares(report: dict[str, Any]) -> str:
         for name, share in run["emotion_share_of_real"].items():
             counts = ", ".join(f"{emotion} {n}" for emotion, n in share["items"].items())
             cells = [_interval(share[judge][key]) for judge in ("classifier", "referee") for key in _SHARE]
-            rows.append((f"{run['folder']}: {name}", counts, *cells))
+            rows.append((f"{run['name']}: {name}", counts, *cells))
     if not rows:
         return ""
     heads = ("", "clips", *(f"{key}, {judge}" for judge in ("classifier", "referee") for key in _SHARE))
@@ -207,7 +203,7 @@ _SHARE = ("generated", "real", "share")
 
 
 def _emotion(model: dict[str, Any], report: dict[str, Any], pictures: dict[str, bytes]) -> str:
-    name = f"{model['label']} ({model['folder']})" if model["folder"] else model["label"]
+    name = f"{model['group']} ({model['name']})" if model["name"] else model["group"]
     what = {
         "acted": "acted with this action",
         "unacted": "never acted with this action",
@@ -256,7 +252,7 @@ def _intensity(model: dict[str, Any], pictures: dict[str, bytes]) -> str:
     return (
         html_table(heads, rows)
         + "<p class=faint>Rises: the mean over the seeds goes up at every step; four figures in random order do so in "
-        "4.2 % of cases.</p>" + html_image(pictures[f"intensity_{model['folder'] or 'base'}"], "png", "intensity")
+        "4.2 % of cases.</p>" + html_image(pictures[f"intensity_{model['name'] or 'base'}"], "png", "intensity")
     )
 
 

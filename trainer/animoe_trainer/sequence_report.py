@@ -30,7 +30,7 @@ from animoe_trainer.sequence_figures import (
     summaries,
     yardsticks,
 )
-from animoe_trainer.sequence_judging import Judged, SequenceRun, check_comparable, judge_run
+from animoe_trainer.sequence_judging import Judged, SequenceRun, check_comparable, group_names, judge_run
 from animoe_trainer.tokenizer import load_tokenizer
 
 MIN_DRAWS = 20
@@ -71,7 +71,7 @@ def make_report(judged: Sequence[Judged], draws: int, warnings: Sequence[str] = 
     """All figures as plain data.
 
     Args:
-        judged: runs that are comparable; those with the label of the first are the reference.
+        judged: runs that are comparable; those of the first one's method and base are the reference.
     """
     first = judged[0]
     names = sorted(first.run.order)
@@ -80,9 +80,11 @@ def make_report(judged: Sequence[Judged], draws: int, warnings: Sequence[str] = 
         drawn.append({measure: draw_run(one, measure, draws) for measure in TABLED})
     bases = [{m: draw_base(one, m, draws) for m in TABLED} if 0 in one.rows else None for one in judged[:1]]
     lines = _lines(judged, drawn, bases[0])
-    runs = [_run_figures(one, d, names, draws) for one, d in zip(judged, drawn, strict=True)]
+    groups = group_names([one.run for one in judged])
+    parts = zip(judged, groups, drawn, strict=True)
+    runs = [_run_figures(one, group, d, names, draws) for one, group, d in parts]
     report: dict[str, Any] = {
-        "reference": first.run.label,
+        "reference": groups[0],
         "warnings": list(warnings),
         "contract": first.run.record["contract"],
         "draws": draws,
@@ -102,19 +104,20 @@ def _scenario(first: Judged, name: str) -> dict[str, Any]:
 
 
 def _lines(judged: Sequence[Judged], drawn: Sequence[Draws], base: Draws | None) -> list[Line]:
-    labels = list(dict.fromkeys(one.run.label for one in judged))
-    groups = {label: [d for one, d in zip(judged, drawn, strict=True) if one.run.label == label] for label in labels}
+    groups: dict[str, list[tuple[SequenceRun, Draws]]] = {}
+    for name, one, d in zip(group_names([one.run for one in judged]), judged, drawn, strict=True):
+        groups.setdefault(name, []).append((one.run, d))
+    leading = next(iter(groups))
+    reference = [d for _, d in groups[leading]]
     found = []
-    for label, mine in groups.items():
-        names = [one.run.folder.name for one in judged if one.run.label == label]
-        reference = groups[labels[0]] if label != labels[0] else None
-        mean = f"{label}, mean of {len(mine)}" if len(mine) > 1 else label
-        found.append(method_line(mean, label, names, mine, reference))
-        if len(mine) > 1:
-            pairs = zip(names, mine, strict=True)
-            found += [method_line(f"{label} ({name})", label, [name], [one], reference) for name, one in pairs]
+    for name, members in groups.items():
+        against = reference if name != leading else None
+        title = f"{name}, mean of {len(members)}" if len(members) > 1 else name
+        found.append(method_line(title, name, [run.name for run, _ in members], [d for _, d in members], against))
+        if len(members) > 1:
+            found += [method_line(f"{name} ({run.name})", name, [run.name], [d], against) for run, d in members]
     if base is not None:
-        found.append(method_line("base only", "base only", [], [base], groups[labels[0]]))
+        found.append(method_line("base only", "base only", [], [base], reference))
     return found
 
 
@@ -125,14 +128,15 @@ def _plain_line(line: Line) -> dict[str, Any]:
     return {"label": line.label, "group": line.group, "runs": list(line.runs), **parts}
 
 
-def _run_figures(judged: Judged, drawn: Draws, names: Sequence[str], draws: int) -> dict[str, Any]:
+def _run_figures(judged: Judged, group: str, drawn: Draws, names: Sequence[str], draws: int) -> dict[str, Any]:
     run = judged.run
     shares = {
         name: emotion_share_of_real(judged.last[name], run.sets[name].ceiling, draws) for name in sorted(run.order)
     }
     return {
         "label": run.label,
-        "folder": run.folder.name,
+        "group": group,
+        "name": run.name,
         "method": run.record["method"],
         "order": run.order,
         "base": run.record["base"],
@@ -148,14 +152,21 @@ def _emotion(judged: Sequence[Judged], draws: int) -> dict[str, Any]:
     first = judged[0]
     ceilings = [first.run.sets[name].ceiling for name in first.run.order]
     found: dict[str, Any] = {"real_clips": real_recall(ceilings), "models": []}
-    models = [(one.run.label, one.run.folder.name, one.run.dial, one.dial) for one in judged]
-    models.append(("base only", "", first.run.dial, first.base_dial))
-    for label, folder, takes, scores in models:
+    groups = group_names([one.run for one in judged])
+    models = [(group, one.run.name, one.run, one.dial) for group, one in zip(groups, judged, strict=True)]
+    models.append(("base only", "", first.run, first.base_dial))
+    for group, name, run, scores in models:
         if scores is not None:
-            felt, levels = felt_figures(takes, scores, draws), intensity_figures(takes, scores, draws)
-            samples = len({t.noise for t in takes}) // max(1, len({(t.scenario, t.content) for t in takes}))
-            one = {"label": label, "folder": folder, "samples": samples, "felt": felt, "intensity": levels}
-            found["models"].append(one)
+            texts = {(take.scenario, take.content) for take in run.dial}
+            found["models"].append(
+                {
+                    "group": group,
+                    "name": name,
+                    "samples": len({take.noise for take in run.dial}) // len(texts),
+                    "felt": felt_figures(run.dial, scores, draws),
+                    "intensity": intensity_figures(run.dial, scores, draws),
+                }
+            )
     return found
 
 
