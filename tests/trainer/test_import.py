@@ -28,8 +28,7 @@ from animoe.engine.runtime import Runtime
 from animoe.errors import BundleError, FailedPrecondition, InvalidRequest, NotFound
 from animoe_trainer.checkpoint import Checkpoint
 from animoe_trainer.evaluation_set import EvaluationSet
-from animoe_trainer.forgetting import Change, Verdict
-from animoe_trainer.importing import publishing
+from animoe_trainer.importing import evaluation, publishing
 from animoe_trainer.importing import run as import_run
 from animoe_trainer.importing.generator import load_generator, load_kept_sets, load_memory, require_learner
 from animoe_trainer.importing.journal import journals
@@ -37,6 +36,7 @@ from animoe_trainer.importing.progress import STEPS, Event
 from animoe_trainer.importing.request import ImportRequest, ImportResult
 from animoe_trainer.importing.run import import_pack
 from animoe_trainer.settle import settle_bundle
+from animoe_trainer.verdicts import Change, Verdict
 
 pytestmark = pytest.mark.usefixtures("few_pictures")
 Snapshot = Callable[[Path], dict[str, bytes]]
@@ -189,7 +189,7 @@ class TestRefused:
     def worse(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Judges say that the first old set lost half of its hits."""
         change = Change("r1", 80.0, 40.0, -40.0, -45.0, -35.0, True)
-        monkeypatch.setattr(import_run, "verdicts", lambda b, a, names: [Verdict(names[0], 64, (change,))])
+        monkeypatch.setattr(evaluation, "verdicts", lambda b, a, names, again: [Verdict(names[0], 64, (change,))])
 
     def test_a_scenario_that_got_worse_forbids_publishing(
         self, teach: Any, worse: None, own: Path, snapshot: Snapshot
@@ -293,6 +293,8 @@ class TestSettle:
         before = snapshot(learnt)
         settle_bundle(learnt, tmp_path / "one")
         assert snapshot(learnt) == before
+        card = (tmp_path / "one" / "MODEL_CARD.md").read_text()
+        assert card.count("## Learnt scenarios") == 1 and "| more@1 | 12 | 4 |" in card
         old, new = Runtime(learnt), Runtime(tmp_path / "one")
         assert new.manifest.parent == "" and new.scenarios.state.columns == old.scenarios.state.columns
         for text in ("a person walks forward", "someone waves"):

@@ -24,6 +24,7 @@ from animoe_trainer.base import load_motion_lm, save_motion_lm
 from animoe_trainer.expert_store import load_planner_state
 from animoe_trainer.importing.expression import BASE_FIGURES
 from animoe_trainer.importing.generator import BASE_MEMORY, EVALUATION
+from animoe_trainer.learnt_card import HEADING, learnt_section
 from animoe_trainer.make_bundle import check_destination, replace_bundle, save_smallest, verify_bundle
 
 _LEARNING = ("evaluator.json", "evaluator.safetensors", BASE_MEMORY, BASE_FIGURES, EVALUATION)
@@ -34,7 +35,7 @@ def settle_bundle(bundle: Path, out: Path, card: Path | None = None) -> int:
     """Writes what `bundle` is now to `out`, replacing the bundle that is there; returns its size in bytes.
 
     Args:
-        card: model card; None keeps the one it has.
+        card: model card; None keeps the one it has. What was learnt is added to either.
 
     Raises:
         BundleError: the bundle is damaged. FailedPrecondition: it has learnt nothing.
@@ -50,8 +51,7 @@ def settle_bundle(bundle: Path, out: Path, card: Path | None = None) -> int:
         folder.mkdir()
         for name in (*REQUIRED_FILES, *_LEARNING):
             _copy(bundle_file(bundle, name), folder / name)
-        if card is not None:
-            shutil.copyfile(card, folder / "MODEL_CARD.md")
+        _write_card(bundle, card or bundle_file(bundle, "MODEL_CARD.md"), folder / "MODEL_CARD.md")
         _write_generator(bundle, state, folder)
         kept = _write_state(bundle, state, folder)
         files = {name: file_digest(folder / name) for name in REQUIRED_FILES}
@@ -67,6 +67,12 @@ def _copy(source: Path, target: Path) -> None:
         shutil.copytree(source, target)
     elif source.is_file():
         shutil.copyfile(source, target)
+
+
+def _write_card(bundle: Path, card: Path, target: Path) -> None:
+    text = card.read_text(encoding="utf-8")
+    text = text.split(HEADING)[0].rstrip()
+    target.write_text(f"{text}\n\n{learnt_section(bundle)}", encoding="utf-8")
 
 
 def _write_generator(bundle: Path, state: ScenarioState, folder: Path) -> None:
