@@ -322,6 +322,14 @@ class TestPriority:
         wait_for(lambda: not worker.running, 60)
         nice, scheduler, threads, session = map(int, output.read_text().split())
         assert (nice >= 15, scheduler, threads, session) == (True, os.SCHED_IDLE, 1, worker.pid)
+
+    @pytest.mark.skipif(not Path("/proc/self/autogroup").is_file(), reason="this system shares no time by session")
+    def test_its_session_counts_least(self, tmp_path: Path) -> None:
+        output = tmp_path / "out"
+        code = "from pathlib import Path; print(Path('/proc/self/autogroup').read_text())"
+        worker = process.start([sys.executable, "-c", code], output, tmp_path / "err", idle=True)
+        wait_for(lambda: not worker.running, 60)
+        assert output.read_text().split()[-1] == "19"
         assert worker.code == 0
 
     @linux

@@ -8,8 +8,10 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 NICE = 15
+LEAST = 19
 
 
 def step_back(*, idle: bool) -> None:
@@ -20,6 +22,19 @@ def step_back(*, idle: bool) -> None:
         try:
             os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
         except OSError:  # a sandbox may forbid it; nice remains
+            pass
+    _step_back_as_session()
+
+
+def _step_back_as_session() -> None:
+    """Linux on desktops shares the processor between *sessions* first (autogroup): nice counts only inside of one.
+
+    A worker leads a session of its own, which would get as much as the server's.
+    """
+    if hasattr(os, "getsid") and os.getsid(0) == os.getpid():
+        try:
+            Path("/proc/self/autogroup").write_text(str(LEAST))
+        except OSError:  # no Linux, or autogroup is off
             pass
 
 
