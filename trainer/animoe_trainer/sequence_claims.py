@@ -7,6 +7,8 @@ from typing import Any
 BWT_POINTS = -1.0
 SHARE_OF_REAL = 70.0
 RISING = 80.0
+FEWEST_TEXTS = 5
+"""Below it a bootstrap over texts says nothing about other texts."""
 MET, MISSED, OPEN = "met", "not met", "not established"
 
 
@@ -51,7 +53,7 @@ def _turned(estimate: dict[str, Any] | None) -> dict[str, Any] | None:
     """The same difference seen from the other side."""
     if estimate is None or estimate["value"] is None:
         return None
-    return {"value": -estimate["value"], "low": -estimate["high"], "high": -estimate["low"]}
+    return {"value": 0.0 - estimate["value"], "low": 0.0 - estimate["high"], "high": 0.0 - estimate["low"]}
 
 
 def _share_of_real(report: dict[str, Any]) -> list[dict[str, Any] | None]:
@@ -99,6 +101,8 @@ def _transfer(report: dict[str, Any]) -> list[dict[str, Any] | None]:
                     )
                     claim = _target(text, row[judge]["gain"], 0.0)
                     if claim is not None:
+                        if row["texts"] < FEWEST_TEXTS:
+                            claim["verdict"] = OPEN
                         claim["found"] += _by_emotion(model["felt"], row["kind"], judge)
                     found.append(claim)
     return found

@@ -54,6 +54,7 @@ def run_sequence(options: argparse.Namespace, folders: Sequence[Path]) -> int:
     """
     from animoe_trainer.base import load_motion_lm
     from animoe_trainer.corpus import load_corpus
+    from animoe_trainer.evaluator import Evaluator
     from animoe_trainer.expert import ExpertConfig
     from animoe_trainer.sequence import SequencePlan, learn_sequence
     from animoe_trainer.sequence_data import prepare_data, prepare_sets
@@ -66,18 +67,18 @@ def run_sequence(options: argparse.Namespace, folders: Sequence[Path]) -> int:
     lm = load_motion_lm(options.base)
     if lm.planner is None:
         raise InvalidRequest(f"the generator in {options.base} has no planner; train it without --no-planner")
+    tokenizer, evaluator = load_tokenizer(options.tokenizer).to(options.device), Evaluator.load(options.evaluator)
     corpus = load_corpus(folders, options.cache)
     scenarios = parse_scenarios(options.order, options.scenario, {item.pack for item in corpus.items})
     unknown = sorted(set(special) - {scenario.name for scenario in scenarios})
     if unknown:
         raise InvalidRequest(f"--steps names {', '.join(unknown)}, which --order does not")
     encoder = options.prompt_encoder or options.base
-    tokenizer = load_tokenizer(options.tokenizer).to(options.device)
     kept = options.cache / "sequences"
     data = prepare_data(corpus, scenarios, options.base_pack, tokenizer, encoder, kept, options.device)
     # One order of takes, whatever the order of learning: the same noise for the same prompt in every sequence.
     sorted_scenarios = sorted(scenarios, key=lambda scenario: scenario.name)
-    sets = prepare_sets(data, sorted_scenarios, options.evaluator, options.out / "sets", kept)
+    sets = prepare_sets(data, sorted_scenarios, evaluator, options.out / "sets", kept)
     rows = [take for scenario in sorted_scenarios for take in row_takes(scenario.name, sets[scenario.name].prompts)]
     dial = dial_takes(corpus, sorted_scenarios, options.base_pack, options.dial_samples) if options.dial_samples else []
     record = _record(options, steps, special, rows, dial, {s.name: list(s.packs) for s in scenarios})

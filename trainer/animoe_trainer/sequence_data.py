@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from torch import nn
 
 from animoe.engine.prompt_encoder import EncodedPrompt, PromptEncoder
 from animoe.errors import InvalidRequest
@@ -132,20 +133,20 @@ def save_arrays(path: Path, arrays: dict[str, Array]) -> None:
 
 
 def prepare_sets(
-    data: SequenceData, scenarios: Sequence[Scenario], evaluator_folder: Path, out: Path, cache: Path
+    data: SequenceData, scenarios: Sequence[Scenario], evaluator: Evaluator, out: Path, cache: Path
 ) -> dict[str, EvaluationSet]:
     """Evaluation sets of the scenarios, written to `out/NAME`: prompts of val and test rows.
 
     Real motions of all splits are the reference of the Fréchet distance: the held-out ones alone are too few.
+
+    Raises:
+        InvalidRequest: a scenario has no held-out rows.
     """
-    weights = (evaluator_folder / "evaluator.safetensors").read_bytes()
-    evaluator: Evaluator | None = None
     found = {}
     for scenario in scenarios:
         every = scenario.items(data.corpus, "train", *HELD_OUT)
-        kept = cache / f"set-{scenario.name}-{_digest(compact(data.corpus, every), weights)}"
+        kept = cache / f"set-{scenario.name}-{_digest(compact(data.corpus, every), _weights(evaluator.nets))}"
         if not (kept / "ceiling.npz").is_file():
-            evaluator = evaluator or Evaluator.load(evaluator_folder)
             texts = corpus_texts(every)
             sentences = {text: data.table.sentences[data.table.ids[text]].cpu().numpy() for text in texts}
             held_out = scenario.items(data.corpus, *HELD_OUT)
@@ -163,6 +164,6 @@ def _digest(corpus: Corpus, weights: bytes) -> str:
     return digest.hexdigest()[:12]
 
 
-def _weights(tokenizer: Tokenizer) -> bytes:
-    state = {name: value.detach().cpu().numpy() for name, value in tokenizer.state_dict().items()}
+def _weights(nets: nn.Module) -> bytes:
+    state = {name: value.detach().cpu().numpy() for name, value in nets.state_dict().items()}
     return b"".join(name.encode() + np.ascontiguousarray(state[name]).tobytes() for name in sorted(state))
