@@ -8,7 +8,7 @@ import time
 from dataclasses import asdict
 from itertools import islice
 
-from animoe.cli.remote import describe, follow
+from animoe.cli.remote import describe, follow, write_report
 from animoe.client import Client, Job
 
 
@@ -19,6 +19,8 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.action == "list":
             found = list(islice(client.jobs.list(state=arguments.state, scenario=arguments.scenario), arguments.limit))
             print(json.dumps([asdict(job) for job in found], indent=1)) if arguments.json else _print_list(found)
+        elif arguments.action == "show" and arguments.report:
+            write_report(arguments.report, client.scenarios.job_report(arguments.job))
         else:
             act = client.jobs.cancel if arguments.action == "cancel" else client.jobs.get
             job = act(arguments.job)

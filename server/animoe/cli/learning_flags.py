@@ -36,6 +36,7 @@ def add_pack_flags(parser: argparse.ArgumentParser) -> None:
     learn.add_argument("--batch", type=int, default=40, metavar="N", help="clips per step; default %(default)s")
     learn.add_argument("--seed", type=int, default=0, metavar="N", help="same seed, same expert; default 0")
     learn.add_argument("--threads", type=int, metavar="N", help="cores to use; default: all, at low priority")
+    learn.add_argument("--device", default="auto", help="cpu, cuda or cuda:N; default: a GPU when there is one")
     learn.add_argument("--no-wait", dest="wait", action="store_false", help="refuse while another import runs")
     learn.add_argument("--json", action="store_true", help="print for programs: JSON lines, the result last")
     _server(learn, "let this server learn it: the pack is uploaded")
@@ -54,6 +55,8 @@ def add_scenario_flags(parser: argparse.ArgumentParser) -> None:
         one = actions.add_parser(action, help=text, description=text[0].upper() + text[1:] + ".")
         if action != "list":
             one.add_argument("name", metavar="NAME")
+        if action == "show":
+            one.add_argument("--report", type=Path, metavar="FILE", help="write the import's HTML report there")
         if action in ("rollback", "remove"):
             one.add_argument("--no-wait", dest="wait", action="store_false", help="refuse while an import runs")
         one.add_argument("--bundle", type=Path, metavar="DIR", help=_OWN)
@@ -77,6 +80,8 @@ def add_jobs_flags(parser: argparse.ArgumentParser, target: str) -> None:
             one.add_argument("--limit", type=int, default=20, metavar="N", help="at most so many; default 20")
         else:
             one.add_argument("job", metavar="JOB", help="its number, as `animoe jobs list` shows it")
+        if action == "show":
+            one.add_argument("--report", type=Path, metavar="FILE", help="write its HTML report there")
         one.add_argument("--server", metavar="HOST:PORT", default=target, help="a running server; default %(default)s")
         one.add_argument("--json", action="store_true", help="print for programs")
 

@@ -6,10 +6,11 @@ import argparse
 import json
 import sys
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from animoe.client import Client, Job, Scenario
-from animoe.errors import InvalidRequest
+from animoe.errors import InvalidRequest, WriteError
 
 REFUSED, FAILED = 3, 2
 _LOCAL = ("bundle", "parent", "resume", "steps", "threads")
@@ -79,6 +80,8 @@ def scenario(arguments: argparse.Namespace) -> None:
         if arguments.action == "list":
             found = list(client.scenarios.list())
             _print_list(found) if not arguments.json else print(json.dumps([_plain(item) for item in found], indent=1))
+        elif arguments.action == "show" and arguments.report:
+            write_report(arguments.report, client.scenarios.report(arguments.name))
         elif arguments.action == "show":
             print(json.dumps(_plain(client.scenarios.get(arguments.name)), indent=1))
         elif arguments.action == "rollback":
@@ -87,6 +90,20 @@ def scenario(arguments: argparse.Namespace) -> None:
         else:
             client.scenarios.delete(arguments.name)
             _say_version(arguments, None)
+
+
+def write_report(path: Path, page: bytes) -> None:
+    """Writes a report where the user wants it.
+
+    Raises:
+        WriteError: that cannot be.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(page)
+    except OSError as error:
+        raise WriteError(f"{path} cannot be written: {error.strerror or error}; name another file") from error
+    print(f"report written to {path}")
 
 
 def refuse_local(arguments: argparse.Namespace, *names: str) -> None:

@@ -25,6 +25,11 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.action == "list":
         found = list_scenarios(bundle)
         print(json.dumps(found, indent=1)) if arguments.json else _print_list(bundle, found)
+    elif arguments.action == "show" and arguments.report:
+        from animoe.cli.remote import write_report
+        from animoe.serving.reports import scenario_report
+
+        write_report(arguments.report, scenario_report(bundle, arguments.name).read_bytes())
     elif arguments.action == "show":
         shown = show_scenario(bundle, arguments.name)
         print(json.dumps(shown, indent=1)) if arguments.json else _print_scenario(shown)

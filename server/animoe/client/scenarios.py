@@ -114,6 +114,18 @@ class ScenarioClient:
             answer = self._stub.GetScenario(pb.GetScenarioRequest(name=name), timeout=_DEADLINE_S)
         return _read_scenario(answer.scenario)
 
+    def report(self, name: str, version: int = 0) -> bytes:
+        """The HTML page, pictures inside, of a version's import; 0 is the one in force, or the newest."""
+        return self._report(pb.GetReportRequest(scenario=name, version=version))
+
+    def job_report(self, job_id: str) -> bytes:
+        """The HTML page of a job's import, published or refused."""
+        return self._report(pb.GetReportRequest(job_id=job_id))
+
+    def _report(self, request: pb.GetReportRequest) -> bytes:
+        with plain_errors(self._target):
+            return b"".join(piece.chunk for piece in self._stub.GetReport(request, timeout=_DEADLINE_S))
+
     def rollback(self, name: str) -> Scenario:
         """Puts the version before in force."""
         with plain_errors(self._target):

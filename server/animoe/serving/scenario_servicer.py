@@ -25,6 +25,7 @@ from animoe.serving.convert_jobs import (
 )
 from animoe.serving.jobs.job import Job
 from animoe.serving.jobs.runner import JobRunner
+from animoe.serving.reports import job_report, report_chunks, scenario_report
 from animoe.serving.uploads import Uploads, discard, pack_path
 from animoe.v1 import scenario_service_pb2 as pb
 from animoe.v1 import scenario_service_pb2_grpc
@@ -98,6 +99,19 @@ class ScenarioServicer(scenario_service_pb2_grpc.ScenarioServiceServicer):
 
     async def GetScenario(self, request: pb.GetScenarioRequest, context: Context) -> pb.GetScenarioResponse:
         return pb.GetScenarioResponse(scenario=await asyncio.to_thread(self._scenario, request.name))
+
+    async def GetReport(self, request: pb.GetReportRequest, context: Context) -> None:
+        if request.version < 0:
+            raise InvalidRequest(f"version must be 1 or more, or 0 for the one in force, got {request.version}")
+        kind = request.WhichOneof("import")
+        if kind is None:
+            raise InvalidRequest("no report was named; set scenario or job_id")
+        if kind == "job_id":
+            path = await asyncio.to_thread(job_report, self._learnt, await self._jobs.get(request.job_id))
+        else:
+            path = await asyncio.to_thread(scenario_report, self._folder(), request.scenario, request.version)
+        for chunk in report_chunks(path):
+            await context.write(pb.GetReportResponse(chunk=chunk))
 
     async def RollbackScenario(
         self, request: pb.RollbackScenarioRequest, context: Context

@@ -19,7 +19,7 @@ async def _refuse(self: object, request: object, context: Context) -> NoReturn:
 
 
 class NoScenarios(scenario_service_pb2_grpc.ScenarioServiceServicer):
-    ImportPack = ListScenarios = GetScenario = RollbackScenario = DeleteScenario = _refuse
+    ImportPack = ListScenarios = GetScenario = GetReport = RollbackScenario = DeleteScenario = _refuse
 
 
 class NoJobs(job_service_pb2_grpc.JobServiceServicer):

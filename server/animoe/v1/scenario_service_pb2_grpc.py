@@ -56,6 +56,11 @@ class ScenarioServiceStub:
                 request_serializer=animoe_dot_v1_dot_scenario__service__pb2.GetScenarioRequest.SerializeToString,
                 response_deserializer=animoe_dot_v1_dot_scenario__service__pb2.GetScenarioResponse.FromString,
                 _registered_method=True)
+        self.GetReport = channel.unary_stream(
+                '/animoe.v1.ScenarioService/GetReport',
+                request_serializer=animoe_dot_v1_dot_scenario__service__pb2.GetReportRequest.SerializeToString,
+                response_deserializer=animoe_dot_v1_dot_scenario__service__pb2.GetReportResponse.FromString,
+                _registered_method=True)
         self.RollbackScenario = channel.unary_unary(
                 '/animoe.v1.ScenarioService/RollbackScenario',
                 request_serializer=animoe_dot_v1_dot_scenario__service__pb2.RollbackScenarioRequest.SerializeToString,
@@ -101,6 +106,14 @@ class ScenarioServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetReport(self, request, context):
+        """The report of an import as one HTML page with its pictures inside, in pieces: of a published version, or of a job
+        (so of a refused import too). NOT_FOUND: no such version or job, or none was kept.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def RollbackScenario(self, request, context):
         """Puts the version before in force; a scenario with one version goes out of use.
         """
@@ -132,6 +145,11 @@ def add_ScenarioServiceServicer_to_server(servicer, server):
                     servicer.GetScenario,
                     request_deserializer=animoe_dot_v1_dot_scenario__service__pb2.GetScenarioRequest.FromString,
                     response_serializer=animoe_dot_v1_dot_scenario__service__pb2.GetScenarioResponse.SerializeToString,
+            ),
+            'GetReport': grpc.unary_stream_rpc_method_handler(
+                    servicer.GetReport,
+                    request_deserializer=animoe_dot_v1_dot_scenario__service__pb2.GetReportRequest.FromString,
+                    response_serializer=animoe_dot_v1_dot_scenario__service__pb2.GetReportResponse.SerializeToString,
             ),
             'RollbackScenario': grpc.unary_unary_rpc_method_handler(
                     servicer.RollbackScenario,
@@ -232,6 +250,33 @@ class ScenarioService:
             '/animoe.v1.ScenarioService/GetScenario',
             animoe_dot_v1_dot_scenario__service__pb2.GetScenarioRequest.SerializeToString,
             animoe_dot_v1_dot_scenario__service__pb2.GetScenarioResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetReport(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/animoe.v1.ScenarioService/GetReport',
+            animoe_dot_v1_dot_scenario__service__pb2.GetReportRequest.SerializeToString,
+            animoe_dot_v1_dot_scenario__service__pb2.GetReportResponse.FromString,
             options,
             channel_credentials,
             insecure,
