@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,16 @@ def studio(tiny: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     evaluator = train_evaluator(corpus, sentences, tmp_path_factory.mktemp("judges"), training)
     remember_base(folder, corpus, evaluator)
     return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def few_motions() -> Iterator[None]:
+    """Imports of these tests judge every toy set on a few motions, not on 128, and are not refused for what a toy
+    forgets: a band of seven spreads is wider than anything that 12 motions can show."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("animoe_trainer.repetitions.ROWS", 8)
+        patch.setattr("animoe_trainer.verdicts.ALARM", 1e-13)
+        yield
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from animoe.errors import BundleError, InvalidRequest, ShapeError
-from animoe_trainer.forgetting import average, got_worse, summarise, transfer
+from animoe_trainer.forgetting import average, summarise, transfer
 from animoe_trainer.scores import MEASURES, ScenarioScores, mixed
 
 NAN = float("nan")
@@ -95,52 +95,6 @@ class TestSummary:
             summarise(steps, "r1", draws=2)
         with pytest.raises(ShapeError, match="2 steps need 2"):
             summarise([[scores()], [scores()]], "r1", draws=2)
-
-
-class TestVerdict:
-    def test_a_twin_is_not_worse(self) -> None:
-        verdict = got_worse(scores(), scores(), draws=50)
-        assert not verdict.worse
-        assert all(change.gain == change.low == change.high == 0 for change in verdict.changes)
-
-    def test_a_clear_drop_is_named(self) -> None:
-        verdict = got_worse(scores(0.8), scores(0.3, seed=1), draws=200)
-        named = {change.measure: change.worse for change in verdict.changes}
-        assert verdict.worse and named["r1"] and named["wf1"]
-
-    def test_a_drop_in_distribution_alone_counts(self) -> None:
-        verdict = got_worse(scores(), replace(scores(), embeddings=scores().embeddings + 1.5), draws=100)
-        assert [change.measure for change in verdict.changes if change.worse] == ["fid"]
-
-    def test_getting_better_is_not_worse(self) -> None:
-        assert not got_worse(scores(0.3, seed=1), scores(0.8), draws=100).worse
-
-    def test_noise_seldom_raises_an_alarm(self) -> None:
-        alarms = [
-            got_worse(scores(0.5, 30, 2 * s), scores(0.5, 30, 2 * s + 1), measures=("r1",), draws=200).worse
-            for s in range(100)
-        ]
-        assert sum(alarms) <= 5
-
-    def test_few_recordings_widen_the_band(self) -> None:
-        def width(count: int) -> float:
-            change = got_worse(scores(0.7, count), scores(0.5, count, 1), measures=("r1",), draws=300).changes[0]
-            return change.high - change.low
-
-        assert width(4) > 2.5 * width(40)
-
-    def test_a_tolerance_accepts_a_drop(self) -> None:
-        after = scores(0.3, seed=1)
-        assert not got_worse(scores(0.8), after, measures=("r1",), tolerance=90, draws=100).worse
-
-    def test_broken_output_is_worse(self) -> None:
-        before = scores()
-        after = replace(before, embeddings=np.full_like(before.embeddings, NAN))
-        assert got_worse(before, after, measures=("fid",), draws=5).worse
-
-    def test_other_items_cannot_be_compared(self) -> None:
-        with pytest.raises(ShapeError, match="same items"):
-            got_worse(scores(), scores(count=10))
 
 
 class TestScores:

@@ -1,4 +1,4 @@
-"""What was forgotten over a sequence of scenarios; whether one got worse beyond its noise band (spec A5, C6).
+"""What was forgotten over a sequence of scenarios (spec A5, C6); `verdicts` judges a single import.
 
 Row i of a matrix holds every scenario's figure after step i. FR takes a maximum over noisy figures and is biased
 upward by it, so BWT and the band that FR reaches with no change at all stand beside it.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import NormalDist
 
 import numpy as np
 
@@ -18,8 +17,6 @@ from animoe_trainer.metrics import cluster_draws
 from animoe_trainer.scores import HIGHER_IS_BETTER, SHARES, ScenarioScores, mixed
 
 AVERAGES = {"fid": "AF", "r1": "AR", "diversity": "AD", "multimodality": "AMM", "wf1": "AWF"}
-GUARDED = ("r1", "wf1", "fid")
-"""What must not get worse for an import to be published."""
 SLOW = ("fid", "fid32", "kid")
 _SLOW_DRAWS = 200
 
@@ -163,101 +160,3 @@ def _dealt_anew(steps: Sequence[Sequence[ScenarioScores]], rng: np.random.Genera
 def _band(values: Sequence[float]) -> tuple[float, float]:
     low, high = np.nanquantile(np.array(values), [0.025, 0.975])
     return float(low), float(high)
-
-
-@dataclass(frozen=True)
-class Change:
-    """What happened to one measure of one scenario; shares in percentage points.
-
-    Attributes:
-        gain: how much better it became (negative = worse, whichever way the measure points).
-        low, high: paired bootstrap interval of the gain: the noise band around it.
-        worse: the whole interval lies below minus the tolerance.
-    """
-
-    measure: str
-    before: float
-    after: float
-    gain: float
-    low: float
-    high: float
-    worse: bool
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """Whether a scenario got worse beyond its noise band, and in what."""
-
-    scenario: str
-    items: int
-    changes: tuple[Change, ...]
-
-    @property
-    def worse(self) -> bool:
-        """True forbids publishing."""
-        return any(change.worse for change in self.changes)
-
-
-def got_worse(
-    before: ScenarioScores,
-    after: ScenarioScores,
-    *,
-    measures: Sequence[str] = GUARDED,
-    confidence: float = 0.98,
-    tolerance: float = 0.0,
-    draws: int = 1000,
-    seed: int = 0,
-) -> Verdict:
-    """Compares a scenario before and after an import, on the same items, pools and noise seeds.
-
-    Args:
-        confidence: of the two-sided interval; 0.98 raises a false alarm in one of a hundred measures.
-        tolerance: drop that is accepted, in percentage points (shares) or the measure's own unit.
-
-    Raises:
-        ShapeError: the two were not scored on the same items.
-    """
-    _check_pairs(before, after)
-    changes = [_change(before, after, m, confidence, tolerance, draws, seed) for m in measures]
-    return Verdict(before.scenario, len(before.items), tuple(changes))
-
-
-def _change(
-    before: ScenarioScores,
-    after: ScenarioScores,
-    measure: str,
-    confidence: float,
-    tolerance: float,
-    draws: int,
-    seed: int,
-) -> Change:
-    scale = 100.0 if measure in SHARES else 1.0
-    sign = scale if HIGHER_IS_BETTER[measure] else -scale
-    old, new = before.measure(measure), after.measure(measure)
-    if not (np.isfinite(old) and np.isfinite(new)):
-        return Change(
-            measure, scale * old, scale * new, 0.0, -np.inf, np.inf, not np.isfinite(new) and np.isfinite(old)
-        )
-    samples = cluster_draws(before.clusters, min(draws, _SLOW_DRAWS) if measure in SLOW else draws, seed)
-    gains = sign * np.array(
-        [after.take(rows).measure(measure) - before.take(rows).measure(measure) for rows in samples]
-    )
-    gain = sign * (new - old)
-    low, high = np.nanquantile(gains, [(1 - confidence) / 2, (1 + confidence) / 2])
-    wider = _small_sample_factor(len(np.unique(before.clusters)), confidence)
-    middle = (low + high) / 2
-    low, high = (float(middle + wider * (edge - middle)) for edge in (low, high))
-    # A band of no width means that every sample changed alike; the change then counts as it is.
-    return Change(measure, scale * old, scale * new, gain, low, high, bool(high < -tolerance and gain < -tolerance))
-
-
-def _small_sample_factor(count: int, confidence: float) -> float:
-    """How much too narrow a percentile interval of `count` recordings is: Student's t over normal, and n / (n - 1).
-
-    The t quantile by Hill's expansion (Abramowitz and Stegun 26.7.5).
-    """
-    if count < 2:
-        return 1.0
-    z, v = NormalDist().inv_cdf((1 + confidence) / 2), count - 1
-    t = z + (z**3 + z) / (4 * v) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * v**2)
-    return float(t / z * np.sqrt(count / (count - 1)))

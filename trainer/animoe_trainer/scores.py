@@ -19,7 +19,7 @@ from animoe.motion.emotion import EMOTIONS
 from animoe.rig.rotations import Array
 from animoe_trainer import metrics
 
-_PER_ITEM = ("clusters", "labels", "hits", "distances", "predictions", "referee", "foot_slide", "jerk", "embeddings")
+PER_ITEM = ("clusters", "labels", "hits", "distances", "predictions", "referee", "foot_slide", "jerk", "embeddings")
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +58,7 @@ class ScenarioScores:
     def take(self, rows: Array) -> ScenarioScores:
         """The same scores of some rows, in that order (rows may repeat)."""
         return replace(
-            self, items=tuple(self.items[i] for i in rows), **{name: getattr(self, name)[rows] for name in _PER_ITEM}
+            self, items=tuple(self.items[i] for i in rows), **{name: getattr(self, name)[rows] for name in PER_ITEM}
         )
 
     def measure(self, name: str) -> float:
@@ -115,7 +115,7 @@ class ScenarioScores:
 def mixed(steps: Sequence[ScenarioScores], choice: Array) -> ScenarioScores:
     """Row r of step choice[r]: what chance would deal if the steps did not differ."""
     parts: dict[str, Any] = {
-        name: np.stack([getattr(s, name) for s in steps])[choice, np.arange(len(choice))] for name in _PER_ITEM
+        name: np.stack([getattr(s, name) for s in steps])[choice, np.arange(len(choice))] for name in PER_ITEM
     }
     return replace(steps[0], **parts)
 

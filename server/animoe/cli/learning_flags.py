@@ -36,7 +36,7 @@ def add_pack_flags(parser: argparse.ArgumentParser) -> None:
     learn.add_argument("--batch", type=int, default=40, metavar="N", help="clips per step; default %(default)s")
     learn.add_argument("--seed", type=int, default=0, metavar="N", help="same seed, same expert; default 0")
     learn.add_argument("--threads", type=int, metavar="N", help="cores to use; default: all, at low priority")
-    learn.add_argument("--device", default="auto", help="cpu, cuda or cuda:N; default: a GPU when there is one")
+    learn.add_argument("--device", metavar="D", help="cpu, cuda or cuda:N; default: a GPU when there is one")
     learn.add_argument("--no-wait", dest="wait", action="store_false", help="refuse while another import runs")
     learn.add_argument("--json", action="store_true", help="print for programs: JSON lines, the result last")
     _server(learn, "let this server learn it: the pack is uploaded")

@@ -77,6 +77,7 @@ def _print_check(found: dict[str, Any]) -> None:
 
 
 def _import(arguments: argparse.Namespace) -> int:
+    from animoe_trainer.devices import AUTO
     from animoe_trainer.importing.request import ImportRequest
     from animoe_trainer.importing.run import import_pack
 
@@ -86,6 +87,7 @@ def _import(arguments: argparse.Namespace) -> int:
     try:
         request = ImportRequest(
             **{name: getattr(arguments, name) for name in _REQUEST},
+            device=arguments.device or AUTO,
             bundle=arguments.bundle or own_bundle(),
             more=tuple(arguments.more),
         )
@@ -129,10 +131,10 @@ def _print_result(summary: dict[str, Any]) -> None:
                 cells = (summary["figures"][when][kind][name] for when in ("before", "after", "real"))
                 print(f"{name:<16}" + "".join(f"{_cell(value):>12}" for value in cells))
     for verdict in summary["verdicts"]:
-        for change in verdict["changes"]:
+        for look, change in [("", c) for c in verdict["changes"]] + [(" again", c) for c in verdict["again"]]:
             mark = "WORSE" if change["worse"] else "holds"
             band = f"{_cell(change['low'])} to {_cell(change['high'])}"
-            print(f"{mark} {verdict['scenario']} {change['measure']}: gain {_cell(change['gain'])} ({band})")
+            print(f"{mark}{look} {verdict['scenario']} {change['measure']}: gain {_cell(change['gain'])} ({band})")
 
 
 def _cell(value: float | None) -> str:

@@ -13,7 +13,7 @@ from animoe.client import Client, Job, Scenario
 from animoe.errors import InvalidRequest, WriteError
 
 REFUSED, FAILED = 3, 2
-_LOCAL = ("bundle", "parent", "resume", "steps", "threads")
+_LOCAL = ("bundle", "parent", "resume", "steps", "threads", "device")
 _RESULTS = {"succeeded": "published", "refused": "refused"}
 
 

@@ -16,97 +16,112 @@ from animoe.motion.root_codes import FRAMES_PER_TOKEN
 from animoe.rig.rotations import Array
 from animoe_trainer.evaluation_set import EvaluationSet
 from animoe_trainer.evaluator import Evaluator
-from animoe_trainer.forgetting import Verdict, got_worse
 from animoe_trainer.performer import Take, decode_all, perform_takes
 from animoe_trainer.prompts import PromptTable
+from animoe_trainer.repetitions import as_items, as_rows
 from animoe_trainer.scores import ScenarioScores
+from animoe_trainer.verdicts import Change, Pairs, Verdict, judge_changes
 
-SAMPLES, SEED, BATCH = 2, 7, 128
+SEED, BATCH = 7, 128
 MAX_TOKENS = 40
 QUALITY = ("r1", "r3", "fid", "mm_dist", "diversity", "foot_slide_mps", "jerk_mps3")
 EMOTION = ("wf1", "macro_f1", "referee_wf1", "agreement")
+_OF_THE_SET = ("real", "components")
 
 
 @dataclass(frozen=True, eq=False)
 class Judges:
-    """What is needed to perform and score."""
+    """What is needed to perform and score; tokenizer, evaluator and table live on `device`."""
 
     tokenizer: Tokenizer
     evaluator: Evaluator
     table: PromptTable
+    device: str = "cpu"
 
 
 @dataclass(frozen=True, eq=False)
 class Judgement:
-    """scores of one set; weights: (1 + N,) mean weights of base and experts over its prompts."""
+    """How a model performs one set.
 
-    scores: ScenarioScores
+    Attributes:
+        rows: scores of every motion (`repetitions.as_rows`). times: repetitions in them.
+        weights: (1 + N,) mean weights of base and experts over its prompts.
+    """
+
+    rows: ScenarioScores
+    times: int
     weights: Array
+
+    @property
+    def scores(self) -> ScenarioScores:
+        """One row per prompt, as figures want them."""
+        return as_items(self.rows, self.times)
 
     def save(self, path: Path) -> None:
         """Two files that `load` reads."""
         path.parent.mkdir(parents=True, exist_ok=True)
         np.save(path.with_suffix(".weights.npy"), self.weights)
         part = path.with_suffix(".part.npz")
-        self.scores.save(part)
+        self.rows.save(part, without=_OF_THE_SET)
         part.replace(path)
 
     @classmethod
-    def load(cls, path: Path) -> Judgement:
-        """What `save` wrote."""
-        return cls(ScenarioScores.load(path), np.load(path.with_suffix(".weights.npy"), allow_pickle=False))
+    def load(cls, path: Path, kept: EvaluationSet, judges: Judges) -> Judgement:
+        """What `save` wrote of this set.
+
+        Raises:
+            BundleError: missing or damaged.
+        """
+        rows = ScenarioScores.load(path, real=kept.real, components=judges.evaluator.components)
+        weights = np.load(path.with_suffix(".weights.npy"), allow_pickle=False)
+        return cls(rows, len(rows.items) // len(kept.prompts), weights)
 
 
 def perform_set(
-    lm: MotionLM, judges: Judges, kept: EvaluationSet, *, samples: int = SAMPLES
+    lm: MotionLM, judges: Judges, kept: EvaluationSet, *, times: int, seed: int = SEED
 ) -> tuple[list[Array], Array]:
     """Features of every prompt (all prompts of the first repetition, then of the second), and the mean weights."""
     takes = [
         Take(p.text, max(1, min(p.frames // FRAMES_PER_TOKEN, MAX_TOKENS)), p.emotion) for p in kept.prompts
-    ] * samples
-    made = perform_takes(lm, judges.table, takes, seed=SEED, batch=BATCH)
+    ] * times
+    made = perform_takes(lm, judges.table, takes, seed=seed, batch=BATCH)
     weights = made.weights.mean(axis=0) if made.weights is not None else np.ones(1)
     return decode_all(judges.tokenizer, made.codes, BATCH), weights
 
 
-def judge_set(lm: MotionLM, judges: Judges, kept: EvaluationSet) -> Judgement:
+def judge_set(lm: MotionLM, judges: Judges, kept: EvaluationSet, *, times: int, seed: int = SEED) -> Judgement:
     """Scores of a model on one evaluation set."""
-    features, weights = perform_set(lm, judges, kept)
+    features, weights = perform_set(lm, judges, kept, times=times, seed=seed)
     count = len(kept.prompts)
-    repeated = [features[k * count : (k + 1) * count] for k in range(SAMPLES)]
-    return Judgement(kept.score(judges.evaluator, repeated), weights)
+    once = [kept.score(judges.evaluator, [features[k * count : (k + 1) * count]]) for k in range(times)]
+    return Judgement(as_rows(once), times, weights)
 
 
-def judge_all(
-    lm: MotionLM,
-    judges: Judges,
-    sets: Mapping[str, EvaluationSet],
-    folder: Path,
-    said: Callable[[], None],
-) -> dict[str, Judgement]:
-    """Judges every set; what lies in `folder` from before is taken from there."""
-    found = {}
-    for name, kept in sets.items():
-        path = folder / (name.replace(": ", "~").replace("/", "~") + ".npz")
-        if not path.is_file():
-            judge_set(lm, judges, kept).save(path)
-        found[name] = Judgement.load(path)
-        said()
-    return found
+def set_file(name: str) -> str:
+    """File name of a set's judgement."""
+    return name.replace(": ", "~").replace("/", "~") + ".npz"
 
 
-def verdicts(before: Mapping[str, Judgement], after: Mapping[str, Judgement], names: Sequence[str]) -> list[Verdict]:
-    """Whether each of the old sets got worse beyond its noise band."""
-    found = []
-    for name in names:
-        verdict = got_worse(before[name].scores, after[name].scores)
-        found.append(Verdict(name, verdict.items, verdict.changes))
-    return found
+def verdicts(
+    before: Mapping[str, Judgement],
+    after: Mapping[str, Judgement],
+    names: Sequence[str],
+    look_again: Callable[[Sequence[str]], Pairs],
+) -> list[Verdict]:
+    """Whether each of the old sets got worse beyond its noise band, in two looks."""
+    found = judge_changes({name: (before[name].rows, after[name].rows) for name in names}, look_again)
+    return [
+        Verdict(name, verdict.items, verdict.changes, verdict.again) for name, verdict in zip(names, found, strict=True)
+    ]
 
 
 def figures(judgement: Judgement) -> dict[str, dict[str, float | None]]:
     """Motion quality and emotion apart; None where a figure cannot be had."""
-    every = judgement.scores.figures()
+    return _figures(judgement.scores)
+
+
+def _figures(scores: ScenarioScores) -> dict[str, dict[str, float | None]]:
+    every = scores.figures()
     pick = {"quality": QUALITY, "emotion": EMOTION}
     return {
         kind: {n: round(float(every[n]), 5) if np.isfinite(every[n]) else None for n in names}
@@ -116,7 +131,7 @@ def figures(judgement: Judgement) -> dict[str, dict[str, float | None]]:
 
 def ceiling_figures(kept: EvaluationSet) -> dict[str, dict[str, float | None]]:
     """What the real motions themselves reach."""
-    return figures(Judgement(kept.ceiling, np.ones(1)))
+    return _figures(kept.ceiling)
 
 
 def routing(judgement: Judgement, state: ScenarioState, newest: str | None = None) -> dict[str, float]:
@@ -127,9 +142,12 @@ def routing(judgement: Judgement, state: ScenarioState, newest: str | None = Non
 
 def verdict_json(verdict: Verdict) -> dict[str, Any]:
     """Plain data of a verdict."""
-    changes = [
-        {k: (round(v, 4) if isinstance(v, float) and np.isfinite(v) else v if isinstance(v, str | bool) else None)
-         for k, v in vars(change).items()}
-        for change in verdict.changes
-    ]  # fmt: skip
-    return {"scenario": verdict.scenario, "items": verdict.items, "worse": verdict.worse, "changes": changes}
+    plain = {"scenario": verdict.scenario, "items": verdict.items, "worse": verdict.worse}
+    return plain | {name: [_change_json(c) for c in getattr(verdict, name)] for name in ("changes", "again")}
+
+
+def _change_json(change: Change) -> dict[str, Any]:
+    return {
+        name: (round(value, 4) if np.isfinite(value) else None) if isinstance(value, float) else value
+        for name, value in vars(change).items()
+    }

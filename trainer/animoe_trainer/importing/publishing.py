@@ -14,7 +14,6 @@ from animoe.bundle.manifest import read_manifest
 from animoe.bundle.publishing import now, publish, user_name
 from animoe.bundle.scenarios import Column, ScenarioState
 from animoe_trainer.evaluation_set import EvaluationSet
-from animoe_trainer.forgetting import Verdict
 from animoe_trainer.importing.generator import load_candidate, load_generator
 from animoe_trainer.importing.journal import Journal
 from animoe_trainer.importing.judging import (
@@ -30,9 +29,9 @@ from animoe_trainer.importing.material import Split
 from animoe_trainer.importing.page import write_page
 from animoe_trainer.importing.pictures import example_sheets
 from animoe_trainer.importing.training import PLANNER
-from animoe_trainer.prompts import PromptTable
 from animoe_trainer.sequence import choose
 from animoe_trainer.sequences import corpus_texts
+from animoe_trainer.verdicts import Verdict
 
 EXAMPLES = 3
 
@@ -52,9 +51,7 @@ class Evidence:
     verdicts: Sequence[Verdict]
 
 
-def publish_import(
-    evidence: Evidence, judges: Judges, table: PromptTable, *, forced: dict[str, str] | None
-) -> tuple[Path, dict[str, Any]]:
+def publish_import(evidence: Evidence, judges: Judges, *, forced: dict[str, str] | None) -> tuple[Path, dict[str, Any]]:
     """Publishes the expert; its page, and the summary.
 
     Args:
@@ -65,7 +62,7 @@ def publish_import(
     staged = journal.work / "staged"
     summary = summarise_import(evidence, forced)
     trained = [item for item in evidence.split.corpus.items if item.split == "train" and not item.mirrored]
-    memory = choose(table, corpus_texts(trained or evidence.split.held_out))
+    memory = choose(judges.table, corpus_texts(trained or evidence.split.held_out))
     _write_json(staged / "memory.json", memory)
     shutil.rmtree(staged / "evaluation", ignore_errors=True)
     shutil.copytree(journal.work / "evaluation", staged / "evaluation")
@@ -135,7 +132,7 @@ def write_report(folder: Path, evidence: Evidence, judges: Judges, summary: dict
     few = EvaluationSet(evidence.own.scenario, prompts, evidence.own.sentences, evidence.own.real, evidence.own.ceiling)
     before = load_generator(evidence.bundle, evidence.state)
     after = load_candidate(evidence.bundle, evidence.state, evidence.column.scenario, work / "staged", work / PLANNER)
-    features = [perform_set(lm, judges, few, samples=1)[0] for lm in (before, after)]
+    features = [perform_set(lm.to(judges.device), judges, few, times=1)[0] for lm in (before, after)]
     labels = [f"{p.text} ({p.emotion})" for p in prompts]
     sheets = example_sheets(features[0], features[1], labels, work)
     _write_json(folder / "report.json", summary)

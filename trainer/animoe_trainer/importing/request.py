@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from animoe.errors import InvalidRequest
+from animoe_trainer.devices import AUTO, pick_device
 
 PUBLISHED, REFUSED = "published", "refused"
 
@@ -24,6 +25,7 @@ class ImportRequest:
         minutes: time for the whole import, None = as long as it takes. steps: of the training, None = by the pack.
         draft: use a drafted table when the pack has no pack.csv.
         threads: of torch, None = all cores. wait: queue behind another import instead of refusing.
+        device: "cpu", "cuda", "cuda:N" or "auto": a GPU when there is one.
     """
 
     pack: Path
@@ -42,6 +44,7 @@ class ImportRequest:
     wait: bool = True
     seed: int = 0
     more: tuple[Path, ...] = ()
+    device: str = AUTO
 
     def __post_init__(self) -> None:
         if self.minutes is not None and not 0.5 <= self.minutes <= 10_000:
@@ -54,6 +57,7 @@ class ImportRequest:
             raise InvalidRequest(f"--batch must be between 2 and 4096, got {self.batch}")
         if not 0 <= self.seed < 2**31:
             raise InvalidRequest(f"--seed must be between 0 and {2**31 - 1}, got {self.seed}")
+        pick_device(self.device)
 
     @property
     def packs(self) -> tuple[Path, ...]:

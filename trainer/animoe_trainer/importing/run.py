@@ -17,15 +17,17 @@ from animoe.bundle.lock import bundle_lock
 from animoe.bundle.publishing import check_name, next_version, now, user_name
 from animoe.bundle.scenarios import Column, ScenarioState, read_state
 from animoe.errors import FailedPrecondition
+from animoe.models.tokenizer import Tokenizer
 from animoe_trainer.corpus import Corpus, load_corpus
+from animoe_trainer.devices import pick_device
 from animoe_trainer.evaluation_set import EvaluationSet, make_evaluation_set
 from animoe_trainer.expert import Memory
 from animoe_trainer.importing import journal as journals
 from animoe_trainer.importing.draft import packs_table
+from animoe_trainer.importing.evaluation import Evaluation
 from animoe_trainer.importing.expression import express
 from animoe_trainer.importing.generator import (
     BundleMemory,
-    load_candidate,
     load_codec,
     load_evaluator,
     load_generator,
@@ -36,13 +38,13 @@ from animoe_trainer.importing.generator import (
     step_back,
 )
 from animoe_trainer.importing.journal import Journal, new_journal, resume_journal
-from animoe_trainer.importing.judging import Judgement, Judges, judge_all, verdicts
+from animoe_trainer.importing.judging import Judges
 from animoe_trainer.importing.material import Split, count_clips, split_corpus, training_tokens
 from animoe_trainer.importing.pack_files import open_packs, pack_digest
 from animoe_trainer.importing.progress import Clock, Watcher
 from animoe_trainer.importing.publishing import Evidence, publish_import, write_refusal
 from animoe_trainer.importing.request import REFUSED, ImportRequest, ImportResult
-from animoe_trainer.importing.training import PLANNER, Schedule, library_writes, plan_training, train
+from animoe_trainer.importing.training import Schedule, library_writes, plan_training, train
 from animoe_trainer.prompts import PromptTable
 from animoe_trainer.sequences import TokenCorpus, corpus_texts
 
@@ -90,19 +92,24 @@ class _Import:
         memory = load_memory(self.bundle, self.state)
         kept = load_kept_sets(self.bundle, self.state)
         texts = [*corpus_texts(corpus.items), *(t for known in memory.texts.values() for t in known)]
-        table = PromptTable(
-            [*texts, *(p.text for one in kept.values() for p in one.prompts)], load_prompts(self.bundle)
-        )
+        texts += [p.text for one in kept.values() for p in one.prompts]
+        table = PromptTable(texts, load_prompts(self.bundle), device=self.device)
         own, tokens = self._tokenise(split, table)
         self._train(tokens, memory, table)
-        before, after = self._evaluate(kept, own, table)
-        old = verdicts(before, after, list(kept))
-        evidence = Evidence(self.bundle, self.state, self.journal, self.column, split, own, before, after, old)
-        return self._decide(evidence, table)
+        judges = Judges(self._codec(), load_evaluator(self.bundle, self.device), table, self.device)
+        evaluation, evidence = self._evaluate(kept, own, judges, split)
+        return self._decide(evaluation, evidence, judges)
 
     @property
     def column(self) -> Column:
         return Column(self.request.scenario, self.journal.version)
+
+    @property
+    def device(self) -> str:
+        return str(self.journal.settings["device"])
+
+    def _codec(self) -> Tokenizer:
+        return load_codec(self.bundle).to(self.device)
 
     def _settings(self) -> dict[str, Any]:
         """What decides the result: from the journal when the import goes on."""
@@ -116,6 +123,8 @@ class _Import:
                 "batch": request.batch,
                 "steps": request.steps,
             }
+        journal.settings.setdefault("device", pick_device(request.device))
+        pick_device(self.device)  # an import may go on where the GPU is no more
         if journal.state != here:
             if journal.state:
                 self.say("the bundle has learnt something else meanwhile: the expert is trained again")
@@ -156,7 +165,7 @@ class _Import:
 
     def _tokenise(self, split: Split, table: PromptTable) -> tuple[EvaluationSet, TokenCorpus]:
         self.clock("tokenise", 0, 4)
-        work, tokenizer = self.journal.work, load_codec(self.bundle)
+        work, tokenizer = self.journal.work, self._codec()
         if "tokenise" not in self.journal.steps:
             expression = express(tokenizer, split.corpus, self.bundle)
             self.say(expression.sentence())
@@ -169,7 +178,7 @@ class _Import:
             sentences = {text: prompts.encode(text) for item in split.held_out for text in item.texts}
             reference = [item for item in split.corpus.items if not item.mirrored]
             own = make_evaluation_set(
-                load_evaluator(self.bundle),
+                load_evaluator(self.bundle, self.device),
                 split.corpus,
                 split.held_out,
                 sentences,
@@ -185,7 +194,7 @@ class _Import:
         if "train" in self.journal.steps:
             return
         settings, work = self.journal.settings, self.journal.work
-        lm = load_generator(self.bundle, self.state)
+        lm = load_generator(self.bundle, self.state).to(self.device)
         assert lm.planner is not None
         step_back(lm, self.state, self.request.scenario)
         if "schedule" not in settings:
@@ -204,12 +213,9 @@ class _Import:
         self.journal.done("train", history=history, emotions=emotions, contents=learnt, **count_clips(tokens))
 
     def _evaluate(
-        self, kept: dict[str, EvaluationSet], own: EvaluationSet, table: PromptTable
-    ) -> tuple[dict[str, Judgement], dict[str, Judgement]]:
-        work = self.journal.work
-        judges = Judges(load_codec(self.bundle), load_evaluator(self.bundle), table)
-        sets = {**kept, self.column.name: own}
-        done, total = 0, 2 * len(sets)
+        self, kept: dict[str, EvaluationSet], own: EvaluationSet, judges: Judges, split: Split
+    ) -> tuple[Evaluation, Evidence]:
+        done, total = 0, 2 * (len(kept) + 1)
 
         def said() -> None:
             nonlocal done
@@ -217,24 +223,23 @@ class _Import:
             self.clock("evaluate", done, total)
 
         self.clock("evaluate", 0, total)
-        lm = load_generator(self.bundle, self.state)
-        before = judge_all(lm, judges, sets, work / "scores" / "before", said)
-        lm = load_candidate(self.bundle, self.state, self.request.scenario, work / "staged", work / PLANNER)
-        after = judge_all(lm, judges, sets, work / "scores" / "after", said)
+        work, column = self.journal.work, self.column
+        evaluation = Evaluation(self.bundle, self.state, work, judges, kept, (column.name, own), said)
+        before, after, old = evaluation.run()
         self.journal.done("evaluate")
-        return before, after
+        return evaluation, Evidence(self.bundle, self.state, self.journal, column, split, own, before, after, old)
 
-    def _decide(self, evidence: Evidence, table: PromptTable) -> ImportResult:
+    def _decide(self, evaluation: Evaluation, evidence: Evidence, judges: Judges) -> ImportResult:
         self.clock("publish", 0, 1)
         worse = [verdict.scenario for verdict in evidence.verdicts if verdict.worse]
-        judges = Judges(load_codec(self.bundle), load_evaluator(self.bundle), table)
         if worse and not self.request.force:
             report, summary = write_refusal(evidence, judges)
             self.journal.end(journals.REFUSED)
             self.clock("publish", 1, 1)
             return ImportResult(REFUSED, self.request.scenario, 0, self.journal.name, report, summary)
         forced = {"user": self.request.user or user_name(), "time": now(), "reason": self.request.reason}
-        report, summary = publish_import(evidence, judges, table, forced=forced if worse else None)
+        report, summary = publish_import(evidence, judges, forced=forced if worse else None)
+        evaluation.remember(read_state(self.bundle))
         self.journal.end(journals.PUBLISHED)
         self.clock("publish", 1, 1)
         return ImportResult("published", self.request.scenario, self.column.version, self.journal.name, report, summary)
