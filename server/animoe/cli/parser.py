@@ -71,6 +71,13 @@ def build_parser() -> argparse.ArgumentParser:
         ),
         f"127.0.0.1:{_PORT}",
     )
+    _top(
+        commands.add_parser(
+            "top",
+            help="watch a server: characters, latencies, deadlines, experts, jobs",
+            description="Shows how a server does, again and again until Ctrl-C.",
+        )
+    )
     _demo(
         commands.add_parser(
             "demo",
@@ -108,6 +115,18 @@ def _serve(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="largest pack that clients may upload; default 2048",
     )
+    parser.add_argument(
+        "--metrics-port",
+        type=int,
+        metavar="N",
+        help="answer Prometheus on this HTTP port (0 takes a free one); default: no metrics",
+    )
+    parser.add_argument(
+        "--metrics-host", default="127.0.0.1", metavar="H", help="address for that; default %(default)s"
+    )
+    parser.add_argument(
+        "--log-format", choices=("text", "json"), default="text", help="one line per event; default %(default)s"
+    )
 
 
 def _generate(parser: argparse.ArgumentParser) -> None:
@@ -128,6 +147,18 @@ def _stream(parser: argparse.ArgumentParser) -> None:
         default=f"127.0.0.1:{_PORT}",
         help="a running server; default %(default)s",
     )
+    _json(parser)
+
+
+def _top(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--server",
+        metavar="HOST:PORT",
+        default=f"127.0.0.1:{_PORT}",
+        help="a running server; default %(default)s",
+    )
+    parser.add_argument("--once", action="store_true", help="show it once and end")
+    parser.add_argument("--interval", type=float, default=1.0, metavar="S", help="seconds between two looks; default 1")
     _json(parser)
 
 

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import argparse
-import logging
-import sys
 
 from animoe.bundle.child import current_bundle, own_bundle
 from animoe.serving.learning import LearningConfig
+from animoe.serving.logs import set_up_logs
 from animoe.serving.server import ServerConfig, serve
 
 
 def run(arguments: argparse.Namespace) -> None:
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
-    logging.getLogger("animoe").setLevel(logging.INFO)
+    set_up_logs(arguments.log_format)
     learning = LearningConfig(
         arguments.bundle or own_bundle(), arguments.packs, arguments.jobs, arguments.max_upload_mb
     )
     bundle = arguments.bundle or current_bundle()
-    serve(ServerConfig(arguments.host, arguments.port, bundle, arguments.max_streams, learning))
+    serve(
+        ServerConfig(
+            arguments.host,
+            arguments.port,
+            bundle,
+            arguments.max_streams,
+            learning,
+            arguments.metrics_port,
+            arguments.metrics_host,
+        )
+    )

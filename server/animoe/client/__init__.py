@@ -13,6 +13,7 @@ from animoe.client.jobs import Job, JobClient
 from animoe.client.messages import ControlApplied, ControlRejected, FrameBlock, Motion, MotionHeader
 from animoe.client.rig import CustomRig
 from animoe.client.scenarios import Scenario, ScenarioClient
+from animoe.client.status import Latency, Status
 from animoe.client.streams import ClipStream, LiveStream
 
 __all__ = [
@@ -27,10 +28,12 @@ __all__ = [
     "FrameBlock",
     "Job",
     "JobClient",
+    "Latency",
     "LiveStream",
     "Motion",
     "MotionHeader",
     "RigInfo",
     "Scenario",
     "ScenarioClient",
+    "Status",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -15,6 +16,7 @@ from animoe.client.jobs import JobClient
 from animoe.client.messages import frame_name
 from animoe.client.rig import CustomRig, rig_selection
 from animoe.client.scenarios import ScenarioClient
+from animoe.client.status import Status, StatusClient
 from animoe.client.streams import ClipStream, LiveStream, Requests
 from animoe.v1 import animation_service_pb2 as pb
 from animoe.v1 import animation_service_pb2_grpc
@@ -82,6 +84,7 @@ class Client:
         self._stub = animation_service_pb2_grpc.AnimationServiceStub(self._channel)
         self.scenarios = ScenarioClient(self._channel, target)
         self.jobs = JobClient(self._channel, target)
+        self._status = StatusClient(self._channel, target)
 
     def __enter__(self) -> Self:
         return self
@@ -118,6 +121,14 @@ class Client:
             experts=tuple(answer.experts),
             max_upload_bytes=answer.max_upload_bytes,
         )
+
+    def status(self) -> Status:
+        """How the server does now; answers also while it loads."""
+        return self._status.get()
+
+    def watch_status(self, interval_s: float = 1.0) -> Iterator[Status]:
+        """How it does now, then again every `interval_s` seconds (0.1 to 60), until the server stops."""
+        return self._status.watch(interval_s)
 
     def wait_until_ready(self, timeout_s: float = 30.0) -> Capabilities:
         """Waits for a server that is still starting."""

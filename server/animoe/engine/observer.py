@@ -36,8 +36,5 @@ class Observer:
     def queue(self, depth: int) -> None:
         """So many characters wait for a step now."""
 
-    def refused(self, reason: str) -> None:
-        """A newcomer was not taken in; `reason` as in `AniMoEError.reason`."""
-
 
 NOBODY = Observer()

@@ -17,6 +17,7 @@ from animoe.retarget.frames import EngineFrame
 from animoe.retarget.profiles import rig_profile, rig_profiles
 from animoe.retarget.root_motion import check_root_motion
 from animoe.retarget.solver import Retargeter, RetargetOptions
+from animoe.serving.calls import current_call
 from animoe.serving.compute import Compute
 from animoe.serving.convert import (
     capabilities_to_proto,
@@ -28,7 +29,7 @@ from animoe.serving.convert import (
     session_request_from_proto,
 )
 from animoe.serving.limits import StreamSlots
-from animoe.serving.live_stream import LiveStream
+from animoe.serving.live_stream import LiveStream, Write
 from animoe.v1 import animation_service_pb2 as pb
 from animoe.v1 import animation_service_pb2_grpc, clip_pb2, skeleton_pb2
 
@@ -66,15 +67,16 @@ class AnimationServicer(animation_service_pb2_grpc.AnimationServiceServicer):
             retargeter = await self._compute.run(_retargeter, request.rig)
             blocks = await self._compute.run(engine.generate, clip)
             header = header_to_proto(engine.info, blocks.performance, retargeter, clip.sampling.seed)
-            await context.write(pb.GenerateClipResponse(header=header))
             state = retargeter.start()
 
             def next_frames() -> clip_pb2.FrameBlock | None:
                 block = next(blocks, None)
                 return None if block is None else frames_to_proto(retargeter.apply(block, state))
 
-            while (frames := await self._compute.run(next_frames)) is not None:
-                await context.write(pb.GenerateClipResponse(frames=frames))
+            with current_call.get().playing(header, context.write) as write:
+                await write(pb.GenerateClipResponse(header=header))
+                while (frames := await self._compute.run(next_frames)) is not None:
+                    await write(pb.GenerateClipResponse(frames=frames))
 
     async def Animate(self, requests: AsyncIterator[pb.AnimateRequest], context: Context) -> None:
         engine = self._ready_engine()
@@ -84,15 +86,20 @@ class AnimationServicer(animation_service_pb2_grpc.AnimationServiceServicer):
             retargeter = await self._compute.run(_retargeter, start.rig)
             session: LiveSession = await self._compute.run(engine.open_session, session_request)
             header = header_to_proto(engine.info, session.performance, retargeter, session_request.sampling.seed)
-            await context.write(pb.AnimateResponse(header=header))
-            live = LiveStream(session, retargeter, self._compute, engine.info.frame_rate_hz)
-            self._live.add(live)
-            if self._leaving:
-                live.end(pb.END_REASON_SERVER_SHUTDOWN)
-            try:
-                await live.run(requests, context.write)
-            finally:
-                self._live.discard(live)
+            with current_call.get().playing(header, context.write, live=True) as write:
+                await write(pb.AnimateResponse(header=header))
+                await self._play(
+                    LiveStream(session, retargeter, self._compute, engine.info.frame_rate_hz), requests, write
+                )
+
+    async def _play(self, live: LiveStream, requests: AsyncIterator[pb.AnimateRequest], write: Write) -> None:
+        self._live.add(live)
+        if self._leaving:
+            live.end(pb.END_REASON_SERVER_SHUTDOWN)
+        try:
+            await live.run(requests, write)
+        finally:
+            self._live.discard(live)
 
     def end_live_streams(self) -> None:
         """Lets every live session say goodbye, so that the server can leave at once."""

@@ -29,7 +29,7 @@ def job_to_proto(job: Job, *, brief: bool = False) -> job_service_pb2.Job:
     return job_service_pb2.Job(
         job_id=job.job_id,
         kind=job_service_pb2.JOB_KIND_IMPORT_PACK,
-        state=_STATES[job.state],
+        state=job_state_to_proto(job.state),
         scenario=job.scenario,
         pack=job.pack_name,
         step=job.step,
@@ -46,6 +46,10 @@ def job_to_proto(job: Job, *, brief: bool = False) -> job_service_pb2.Job:
         end_time_ms=job.end_time_ms,
         attempts=job.attempts,
     )
+
+
+def job_state_to_proto(state: JobState) -> job_service_pb2.JobState:
+    return _STATES[state]
 
 
 def job_state_from_proto(state: job_service_pb2.JobState) -> JobState | None:

@@ -1,8 +1,8 @@
-"""The one place where errors become gRPC statuses, for unary and streaming calls alike."""
+"""The one place where errors become gRPC statuses and calls get their ids, for unary and streaming calls alike."""
 
 from __future__ import annotations
 
-import logging
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -22,11 +22,16 @@ from animoe.errors import (
     Unavailable,
     WriteError,
 )
+from animoe.serving.calls import Call, current_call
+from animoe.serving.logs import Ids, current_ids, request_id
+from animoe.serving.monitoring.monitor import Monitor
 
 ERROR_DOMAIN = "animoe"
 REASON_KEY = "animoe-reason"
 STATUS_KEY = "grpc-status-details-bin"
+REQUEST_ID_KEY = "x-request-id"
 _OUR_METHODS = "/animoe."
+_STREAMS = ("/animoe.v1.AnimationService/Animate", "/animoe.v1.AnimationService/GenerateClip")
 
 _CODES: tuple[tuple[type[AniMoEError], grpc.StatusCode], ...] = (
     (InvalidRequest, grpc.StatusCode.INVALID_ARGUMENT),
@@ -41,8 +46,6 @@ _CODES: tuple[tuple[type[AniMoEError], grpc.StatusCode], ...] = (
 )
 _INTERNAL = "the server failed on this request; its log says why"
 
-log = logging.getLogger(__name__)
-
 Context = grpc.aio.ServicerContext[Any, Any]
 Behaviour = Callable[[Any, Context], Awaitable[Any]]
 
@@ -52,12 +55,20 @@ def status_code(error: AniMoEError) -> grpc.StatusCode:
     return next((code for kind, code in _CODES if isinstance(error, kind)), grpc.StatusCode.INTERNAL)
 
 
-class ErrorInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # not generic at run time
-    """Ends calls of AniMoE services that raise with a status; leaves standard services (health) alone.
+class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # not generic at run time
+    """Ends calls of AniMoE services that raise with a status, and tells how they went; leaves standard services alone.
 
     Our handlers are coroutines that write to the context, never async generators: their `finally` runs at once
     when a client vanishes, and awaiting them covers every stream.
+
+    A caller may name its request in the metadata "x-request-id"; the trailing metadata say what it is called here.
+
+    Args:
+        monitor: hears of every call.
     """
+
+    def __init__(self, monitor: Monitor) -> None:
+        self._monitor = monitor
 
     async def intercept_service(
         self,
@@ -70,7 +81,7 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  #
             return handler
         make, behaviour = _parts(handler)
         return make(
-            _guarded(method, behaviour),
+            _guarded(method, behaviour, self._monitor),
             request_deserializer=handler.request_deserializer,
             response_serializer=handler.response_serializer,
         )
@@ -86,26 +97,40 @@ def _parts(handler: Any) -> tuple[Callable[..., grpc.RpcMethodHandler[Any, Any]]
     return kinds[handler.request_streaming, handler.response_streaming]
 
 
-def _guarded(method: str, behaviour: Behaviour) -> Behaviour:
-    async def call(request: Any, context: Context) -> Any:
+def _guarded(method: str, behaviour: Behaviour, monitor: Monitor) -> Behaviour:
+    async def serve(request: Any, context: Context) -> Any:
+        ids = Ids(request_id(dict(context.invocation_metadata() or ()).get(REQUEST_ID_KEY)))
+        call = Call(method, ids, monitor, context.peer(), streams=method in _STREAMS)
+        current_ids.set(ids)  # each call is a task with a context of its own
+        current_call.set(call)
+        context.set_trailing_metadata(((REQUEST_ID_KEY, ids.request),))
         try:
-            return await behaviour(request, context)
+            answer = await behaviour(request, context)
         except grpc.aio.AbortError:
             raise
         except grpc.aio.InternalError:
-            return None  # a write failed: the client went away, nobody is left to tell
+            call.left()  # a write failed: the client went away, nobody is there to tell
+        except asyncio.CancelledError:
+            call.left()
+            raise
         except AniMoEError as error:
-            await _abort(context, status_code(error), error.reason, str(error))
+            code = status_code(error)
+            call.refused(code, error)
+            await _abort(context, ids, code, error.reason, str(error))
         except Exception:
-            log.exception("unexpected error in %s", method)
-            await _abort(context, grpc.StatusCode.INTERNAL, AniMoEError.reason, _INTERNAL)
+            call.failed()
+            await _abort(context, ids, grpc.StatusCode.INTERNAL, AniMoEError.reason, _INTERNAL)
+        else:
+            call.done()
+            return answer
+        return None
 
-    return call
+    return serve
 
 
-async def _abort(context: Context, code: grpc.StatusCode, reason: str, message: str) -> None:
+async def _abort(context: Context, ids: Ids, code: grpc.StatusCode, reason: str, message: str) -> None:
     detail = any_pb2.Any()
     detail.Pack(error_details_pb2.ErrorInfo(reason=reason, domain=ERROR_DOMAIN))
     status = status_pb2.Status(code=code.value[0], message=message, details=[detail])
-    metadata = ((STATUS_KEY, status.SerializeToString()), (REASON_KEY, reason))
+    metadata = ((STATUS_KEY, status.SerializeToString()), (REASON_KEY, reason), (REQUEST_ID_KEY, ids.request))
     await context.abort(code, message, metadata)

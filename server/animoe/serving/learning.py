@@ -10,6 +10,7 @@ from animoe.bundle.files import refused_writes
 from animoe.errors import InvalidRequest
 from animoe.serving.job_servicer import JobServicer
 from animoe.serving.jobs.importing import IMPORT
+from animoe.serving.jobs.job import JobState
 from animoe.serving.jobs.runner import JobRunner
 from animoe.serving.scenario_servicer import ScenarioServicer
 from animoe.serving.uploads import DEFAULT_MAX_UPLOAD_MB, Uploads
@@ -86,6 +87,10 @@ class Learning:
     async def stop(self) -> None:
         """Interrupts the running job; it goes on where it was when a server starts again."""
         await self._jobs.stop()
+
+    async def count_jobs(self) -> dict[JobState, int]:
+        """Jobs of the bundle by state; none before the first job. Raises Unavailable."""
+        return await self._jobs.count()
 
     @property
     def _database(self) -> Path:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import errno
 import ipaddress
+import logging
 import signal
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -23,9 +25,13 @@ from animoe.engine import Engine
 from animoe.errors import InvalidRequest
 from animoe.serving.animation_servicer import AnimationServicer
 from animoe.serving.compute import Compute
-from animoe.serving.interceptors import ErrorInterceptor
+from animoe.serving.interceptors import CallInterceptor
+from animoe.serving.jobs.job import JobState
 from animoe.serving.learning import Learning, LearningConfig
 from animoe.serving.limits import DEFAULT_MAX_STREAMS, MAX_MESSAGE_BYTES, StreamSlots
+from animoe.serving.logs import PLAIN
+from animoe.serving.monitoring.monitor import Monitor
+from animoe.serving.monitoring_servicer import MonitoringServicer
 from animoe.serving.reload import BundleWatcher
 from animoe.serving.unlearning import NoJobs, NoScenarios
 from animoe.v1 import (
@@ -33,9 +39,14 @@ from animoe.v1 import (
     animation_service_pb2_grpc,
     job_service_pb2,
     job_service_pb2_grpc,
+    monitoring_service_pb2,
+    monitoring_service_pb2_grpc,
     scenario_service_pb2,
     scenario_service_pb2_grpc,
 )
+
+if TYPE_CHECKING:
+    from animoe.serving.monitoring.prometheus import MetricsEndpoint
 
 DEFAULT_PORT = 50151
 SERVICE = animation_service_pb2.DESCRIPTOR.services_by_name["AnimationService"].full_name
@@ -43,7 +54,9 @@ SERVICES = (
     SERVICE,
     scenario_service_pb2.DESCRIPTOR.services_by_name["ScenarioService"].full_name,
     job_service_pb2.DESCRIPTOR.services_by_name["JobService"].full_name,
+    monitoring_service_pb2.DESCRIPTOR.services_by_name["MonitoringService"].full_name,
 )
+LOOPBACK = "127.0.0.1"
 _GRACE_S = 3.0
 _OPTIONS = (
     ("grpc.so_reuseport", 0),  # two servers on one port would share its calls at random
@@ -53,6 +66,9 @@ _OPTIONS = (
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),  # Unity clients ping every 30 s
 )
+
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -65,17 +81,24 @@ class ServerConfig:
         bundle: model bundle folder; None is the one that comes with AniMoE.
         max_streams: most clips and live sessions at one time, >= 1.
         learning: where and how packs are learnt; None for a server that only performs.
+        metrics_port: HTTP port for Prometheus, 0 to 65535 as `port`; None for none.
+        metrics_host: address that it listens on.
     """
 
-    host: str = "127.0.0.1"
+    host: str = LOOPBACK
     port: int = DEFAULT_PORT
     bundle: Path | None = None
     max_streams: int = DEFAULT_MAX_STREAMS
     learning: LearningConfig | None = None
+    metrics_port: int | None = None
+    metrics_host: str = LOOPBACK
 
     def __post_init__(self) -> None:
-        if not 0 <= self.port <= 65535:
-            raise InvalidRequest(f"--port must be between 0 and 65535, got {self.port}")
+        for flag, port in (("--port", self.port), ("--metrics-port", self.metrics_port)):
+            if port is not None and not 0 <= port <= 65535:
+                raise InvalidRequest(f"{flag} must be between 0 and 65535, got {port}")
+        if self.metrics_port and self.metrics_port == self.port:
+            raise InvalidRequest(f"--metrics-port and --port are both {self.port}; choose two different ports")
         if self.max_streams < 1:
             raise InvalidRequest(f"--max-streams must be 1 or more, got {self.max_streams}")
 
@@ -88,8 +111,8 @@ class AnimationServer:
         load_engine: makes the engine, in the compute pool; None loads the bundle of the config.
 
     Attributes:
-        port: listened on, 0 before `listen`.
-        slots: streams that run now and their limit.
+        port: listened on, 0 before `listen`. metrics_port: the same of the metrics, None without them.
+        slots: streams that run now and their limit. monitor: how the server does.
     """
 
     def __init__(self, config: ServerConfig, load_engine: Callable[[], Engine] | None = None) -> None:
@@ -97,15 +120,19 @@ class AnimationServer:
         self._load_engine = load_engine or (lambda: Engine.load(config.bundle))
         self._compute = Compute()
         self.slots = StreamSlots(config.max_streams)
+        self.monitor = Monitor(self.slots)
         self._servicer = AnimationServicer(self._compute, self.slots)
+        self._monitoring = MonitoringServicer(self.monitor)
+        self._metrics: MetricsEndpoint | None = None
         self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]  # the stubs lack it
         self._learning = Learning(config.learning, config.bundle or default_bundle()) if config.learning else None
-        self._watch: asyncio.Task[None] | None = None
-        self._server = grpc.aio.server(interceptors=[ErrorInterceptor()], options=_OPTIONS)
+        self._tasks: list[asyncio.Task[None]] = []
+        self._server = grpc.aio.server(interceptors=[CallInterceptor(self.monitor)], options=_OPTIONS)
         self.port = 0
+        self.metrics_port: int | None = None
 
     async def listen(self) -> int:
-        """Opens the port and returns it. Calls are answered UNAVAILABLE until `load` is done.
+        """Opens the ports and returns the one of gRPC. Calls are answered UNAVAILABLE until `load` is done.
 
         Raises:
             InvalidRequest: the address cannot be listened on.
@@ -115,12 +142,15 @@ class AnimationServer:
         scenarios, jobs = self._learning.servicers() if self._learning else (NoScenarios(), NoJobs())
         scenario_service_pb2_grpc.add_ScenarioServiceServicer_to_server(scenarios, self._server)
         job_service_pb2_grpc.add_JobServiceServicer_to_server(jobs, self._server)
+        monitoring_service_pb2_grpc.add_MonitoringServiceServicer_to_server(self._monitoring, self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         reflection.enable_server_reflection(
             (*SERVICES, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, reflection.SERVICE_NAME),
             self._server,
         )
         await self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
+        await self._open_metrics()
+        self._tasks.append(asyncio.create_task(self.monitor.run(self._count_jobs)))
         self.port = self._server.add_insecure_port(address(self._config.host, self._config.port))
         await self._server.start()
         return self.port
@@ -132,29 +162,49 @@ class AnimationServer:
             BundleError: unusable bundle. InvalidRequest, Unavailable: unusable job database.
         """
         engine = await self._compute.run(self._load_engine)
-        self._servicer.engine = engine
+        self._servicer.engine = self.monitor.engine = engine
         if self._learning is not None:
             self._servicer.max_upload_bytes = self._learning.config.max_upload_bytes
         await self._set_health(health_pb2.HealthCheckResponse.SERVING)
         if self._config.bundle is not None or self._learning is not None:
             learnt = self._learning.config.bundle if self._learning is not None else None
-            self._watch = asyncio.create_task(BundleWatcher(engine, self._compute, learnt).run())
+            self._tasks.append(asyncio.create_task(BundleWatcher(engine, self._compute, learnt).run()))
         if self._learning is not None:
             await self._learning.start()
         return engine
 
     async def stop(self, grace_s: float = _GRACE_S) -> None:
         """Refuses new calls, ends live sessions, lets clips finish for `grace_s` seconds."""
+        self.monitor.stopping = True
         await self._health.enter_graceful_shutdown()
         stopped = asyncio.create_task(self._server.stop(grace_s))
         await asyncio.sleep(0)  # new calls are refused from here on
         self._servicer.end_live_streams()
-        if self._watch is not None:
-            self._watch.cancel()
+        self._monitoring.end_watches()
+        for task in self._tasks:
+            task.cancel()
         if self._learning is not None:
             await self._learning.stop()
         await stopped
+        if self._metrics is not None:
+            await asyncio.to_thread(self._metrics.close)
         self._compute.close()
+
+    async def _open_metrics(self) -> None:
+        host, port = self._config.metrics_host, self._config.metrics_port
+        if port is None:
+            return
+        from animoe.serving.monitoring.prometheus import MetricsEndpoint  # 40 ms that most servers can do without
+
+        check_address(host, port, "--metrics-")
+        try:
+            self._metrics = await asyncio.to_thread(MetricsEndpoint, self.monitor, host, port)
+        except OSError as error:  # somebody took it in between
+            raise InvalidRequest(_bind_problem(host, port, "--metrics-", error)) from error
+        self.metrics_port = self._metrics.port
+
+    async def _count_jobs(self) -> Mapping[JobState, int]:
+        return await self._learning.count_jobs() if self._learning is not None else {}
 
     async def _set_health(self, status: health_pb2.HealthCheckResponse.ServingStatus) -> None:
         for service in ("", *SERVICES):
@@ -174,11 +224,10 @@ async def _serve(config: ServerConfig) -> None:
     try:
         port = await server.listen()
         _say(f"AniMoE {__version__} is listening on {address(config.host, port)}")
-        if not is_loopback(config.host):
-            _warn(
-                f"warning: {config.host} can be reached from the network; there is no password and no "
-                "encryption, so use it in trusted networks only"
-            )
+        if server.metrics_port is not None:
+            _say(f"metrics are at http://{address(config.metrics_host, server.metrics_port)}/metrics")
+        for host in {config.host, config.metrics_host if server.metrics_port is not None else config.host}:
+            _warn_of_network(host)
         loading = asyncio.ensure_future(server.load())
         leave = asyncio.ensure_future(leaving.wait())
         await asyncio.wait((loading, leave), return_when=asyncio.FIRST_COMPLETED)
@@ -213,10 +262,10 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def check_address(host: str, port: int) -> None:
+def check_address(host: str, port: int, flags: str = "--") -> None:
     """Raises InvalidRequest in plain words when `host` and `port` cannot be listened on.
 
-    gRPC reports a failed bind without its reason, and logs it besides.
+    `flags` is how the flags begin that set them. gRPC reports a failed bind without its reason, and logs it besides.
     """
     try:
         family, kind, protocol, _, where = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
@@ -225,20 +274,26 @@ def check_address(host: str, port: int) -> None:
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(where)
     except OSError as error:
-        raise InvalidRequest(_bind_problem(host, port, error)) from error
+        raise InvalidRequest(_bind_problem(host, port, flags, error)) from error
 
 
-def _bind_problem(host: str, port: int, error: OSError) -> str:
+def _bind_problem(host: str, port: int, flags: str, error: OSError) -> str:
     if error.errno == errno.EADDRINUSE:
-        return f"port {port} is in use; end the other server or choose another port with --port"
+        return f"port {port} is in use; end the other server or choose another port with {flags}port"
     if error.errno == errno.EACCES:
-        return f"this user may not listen on port {port}; choose one above 1023 with --port"
-    return f"cannot listen on {host}: {error.strerror or error}; choose an address of this machine with --host"
+        return f"this user may not listen on port {port}; choose one above 1023 with {flags}port"
+    return f"cannot listen on {host}: {error.strerror or error}; choose an address of this machine with {flags}host"
+
+
+def _warn_of_network(host: str) -> None:
+    if not is_loopback(host):
+        log.warning(
+            "warning: %s can be reached from the network; there is no password and no encryption, so use it in "
+            "trusted networks only",
+            host,
+            extra=PLAIN,
+        )
 
 
 def _say(text: str) -> None:
-    print(text, flush=True)
-
-
-def _warn(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+    log.info("%s", text, extra=PLAIN)

@@ -121,6 +121,12 @@ class JobRunner:
         """See `JobStore.page`."""
         return await self._run((await self.open()).page, size, before, state=state, scenario=scenario)
 
+    async def count(self) -> dict[JobState, int]:
+        """Jobs of the bundle by state; opens no database. Raises Unavailable."""
+        if self._store is None or self._stopping.is_set():
+            return {}
+        return await self._run(self._store.count, str(self.bundle))
+
     async def cancel(self, job_id: str) -> Job:
         """Takes a job out of the queue or asks for its end; a finished one stays as it is. Raises NotFound."""
         ended = {"state": JobState.CANCELLED, "end_time_ms": now_ms(), "cancel_requested": True, "eta_s": -1.0}

@@ -134,6 +134,12 @@ class JobStore:
         rows = self._transact(lambda link: link.execute(wanted.order_by(_JOBS.c.sequence)).mappings().all())
         return sorted((_from_row(row) for row in rows), key=lambda job: job.state is JobState.QUEUED)
 
+    def count(self, bundle: str) -> dict[JobState, int]:
+        """Jobs of a bundle by state."""
+        query = sa.select(_JOBS.c.state, sa.func.count()).where(_JOBS.c.bundle == bundle).group_by(_JOBS.c.state)
+        rows = self._transact(lambda link: link.execute(query).all())
+        return {JobState(state): count for state, count in rows}
+
     def update(self, job_id: str, expected: Sequence[JobState], **changes: Any) -> Job | None:
         """Changes fields of a job that is in one of the `expected` states; None when it is not any more."""
         values: dict[str, Any] = {**changes, "revision": _JOBS.c.revision + 1}

@@ -1,0 +1,116 @@
+"""Call: one call from its arrival to its end, told to the log and to the monitor."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+import grpc
+
+from animoe.errors import AniMoEError
+from animoe.serving.logs import Ids, fields, new_id
+from animoe.serving.monitoring.monitor import Monitor
+from animoe.v1 import animation_service_pb2 as pb
+from animoe.v1 import clip_pb2
+
+Write = Callable[[Any], Awaitable[None]]
+
+_OWNERS_CODES = (grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.INTERNAL)
+"""What the server's owner, not the caller, can do something about."""
+
+log = logging.getLogger("animoe.calls")
+current_call: ContextVar[Call] = ContextVar("animoe_call")
+
+
+class Call:
+    """Methods are called in the order of the life of a call; those of streams by streams of motion only.
+
+    Args:
+        method: full name, "/animoe.v1.AnimationService/Animate".
+        streams: whether it makes motion: those are logged from start to end, others only when they fail.
+    """
+
+    def __init__(self, method: str, ids: Ids, monitor: Monitor, peer: str, *, streams: bool) -> None:
+        self.method, self.ids = method, ids
+        self._name = method.rpartition("/")[2]
+        self._monitor, self._peer, self._streams = monitor, peer, streams
+        self._began = time.perf_counter()
+        self._frames = 0
+        self._reason = ""
+
+    @contextmanager
+    def playing(self, header: clip_pb2.MotionHeader, write: Write, *, live: bool = False) -> Iterator[Write]:
+        """A stream that was let in. Gives `write` back, which from now on tells what passes.
+
+        Args:
+            header: of its frames. live: a session, not a clip.
+        """
+        session = self.ids.session = new_id()
+        what = fields(peer=self._peer, rig=header.rig_name, seed=header.seed, bundle=header.bundle_digest)
+        log.info("%s started", self._name, extra=what)
+        if live:
+            self._monitor.session_opened(session)
+        try:
+            yield self._watched(write)
+        finally:
+            if live:
+                self._monitor.session_closed(session)
+
+    def _watched(self, write: Write) -> Write:
+        async def passing(response: Any) -> None:
+            await write(response)
+            kind = response.WhichOneof("response")
+            if kind == "frames":
+                self._sent(response.frames.frame_count)
+            elif kind in ("header", "control_applied"):
+                experts = (response.header if kind == "header" else response.control_applied).experts
+                self._monitor.prompt(self.ids.session, {item.expert: item.weight for item in experts})
+            elif kind == "ended":
+                self._reason = pb.EndReason.Name(response.ended.reason).removeprefix("END_REASON_").lower()
+
+        return passing
+
+    def _sent(self, frame_count: int) -> None:
+        if self._frames == 0:
+            self._monitor.first_frame(time.perf_counter() - self._began)
+        self._frames += frame_count
+        self._monitor.sent(frame_count)
+
+    def done(self) -> None:
+        """It ended well."""
+        self._end("OK", logging.INFO, self._reason or "done")
+
+    def left(self) -> None:
+        """The caller went away in the middle."""
+        self._end("CANCELLED", logging.INFO, self._reason or "client_gone")
+
+    def refused(self, code: grpc.StatusCode, error: AniMoEError) -> None:
+        """An error that is the caller's to know."""
+        if self._streams and not self._frames:
+            self._monitor.refused(error.reason)
+        level = logging.WARNING if code in _OWNERS_CODES else logging.INFO
+        self._end(code.name, level, error.reason, str(error))
+
+    def failed(self) -> None:
+        """An error that nobody planned; inside `except`."""
+        self._end(grpc.StatusCode.INTERNAL.name, logging.ERROR, AniMoEError.reason, "unexpected", trace=True)
+
+    def _end(self, code: str, level: int, reason: str, error: str | None = None, *, trace: bool = False) -> None:
+        """The line of its end; calls other than streams have one only when they failed."""
+        self._monitor.ended(self.method, code)
+        if error is None and not self.ids.session:
+            return
+        event = "ended" if error is None else "failed" if trace or self._frames else "refused"
+        what = fields(
+            code=code,
+            reason=reason,
+            error=error,
+            duration_s=round(time.perf_counter() - self._began, 3),
+            frames=self._frames if self._streams else None,
+            peer=None if self.ids.session else self._peer,  # known since the start
+        )
+        log.log(level, "%s %s", self._name, event, extra=what, exc_info=trace)

@@ -1,0 +1,1 @@
+"""Watching a server: what is counted, and how it gets out (gRPC, Prometheus)."""

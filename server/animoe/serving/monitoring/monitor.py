@@ -1,0 +1,152 @@
+"""Monitor: hears what happens in engine and services, and says how the server does.
+
+Whoever reports appends to a queue, which takes no lock; counting is done by whoever asks, and once a second besides.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Hashable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from animoe.engine import Engine
+from animoe.engine.observer import Observer
+from animoe.errors import AniMoEError
+from animoe.serving.jobs.job import JobState
+from animoe.serving.limits import StreamSlots
+from animoe.serving.monitoring.process import CpuShare, rss_bytes
+from animoe.serving.monitoring.series import quantile, window_start_s
+from animoe.serving.monitoring.status import ServerState, Status
+from animoe.serving.monitoring.tally import Tally
+
+JobCounts = Mapping[JobState, int]
+
+_TICK_S = 1.0
+log = logging.getLogger(__name__)
+
+
+class Monitor(Observer):
+    """Counts what it is told. Safe to use from every thread.
+
+    Args:
+        slots: of the server's streams.
+
+    Attributes:
+        engine: what performs, None while it loads.
+        stopping: whether the server is on its way out.
+        jobs: of the bundle, by state, as of a second ago.
+    """
+
+    def __init__(self, slots: StreamSlots) -> None:
+        self.engine: Engine | None = None
+        self.stopping = False
+        self.jobs: JobCounts = {}
+        self._slots = slots
+        self._events: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
+        self._tally, self._lock = Tally(), threading.Lock()
+        self._began_s = time.monotonic()
+        self._cpu = CpuShare()
+        self._cpu.mark(self._began_s)
+
+    def session_opened(self, session: Hashable) -> None:
+        self._events.append((Tally.session_opened, (session,)))
+
+    def session_closed(self, session: Hashable) -> None:
+        self._events.append((Tally.session_closed, (session,)))
+
+    def prompt(self, session: Hashable, shares: Mapping[str, float]) -> None:
+        self._events.append((Tally.prompt, (session, shares)))
+
+    def first_frame(self, seconds: float) -> None:
+        self._events.append((Tally.first_frame, (seconds,)))
+
+    def step(self, batch: int, seconds: float) -> None:
+        self._events.append((Tally.step, (batch, seconds)))
+
+    def block_ready(self, margin_s: float) -> None:
+        self._events.append((Tally.block_ready, (margin_s,)))
+
+    def missed(self, count: int = 1) -> None:
+        self._events.append((Tally.miss, (count,)))
+
+    def queue(self, depth: int) -> None:
+        self._events.append((Tally.queue, (depth,)))
+
+    def sent(self, frame_count: int) -> None:
+        """So many frames have left."""
+        self._events.append((Tally.sent, (frame_count,)))
+
+    def refused(self, reason: str) -> None:
+        """A stream was refused; `reason` as in `AniMoEError.reason`."""
+        self._events.append((Tally.refused, (reason,)))
+
+    def ended(self, method: str, code: str) -> None:
+        """A call has ended with a gRPC code."""
+        self._events.append((Tally.ended, (method, code)))
+
+    async def run(self, count_jobs: Callable[[], Awaitable[JobCounts]]) -> None:
+        """Counts until it is cancelled, so that neither the queue nor the windows grow while nobody asks."""
+        while True:
+            try:
+                self.jobs = await count_jobs()
+            except AniMoEError as error:
+                log.debug("jobs cannot be counted: %s", error)
+            with self.tally():
+                self._cpu.mark(time.monotonic())
+            await asyncio.sleep(_TICK_S)
+
+    @contextmanager
+    def tally(self) -> Iterator[Tally]:
+        """All that was counted up to now, for reading; keep it short."""
+        with self._lock:
+            now = time.monotonic()
+            for _ in range(len(self._events)):
+                count, values = self._events.popleft()
+                count(self._tally, now, *values)
+            yield self._tally
+
+    def status(self) -> Status:
+        """The server as it is now."""
+        info = None if self.engine is None else self.engine.info
+        with self.tally() as tally:
+            now = time.monotonic()
+            window_s = max(now - max(window_start_s(now), self._began_s), 0.1)
+            batches, margins = tally.batches.recent.values(now), tally.margins.recent.values(now)
+            return Status(
+                state=self._state(),
+                uptime_s=now - self._began_s,
+                bundle_name="" if info is None else info.bundle_name,
+                bundle_digest="" if info is None else info.bundle_digest,
+                generation=0 if info is None else info.generation,
+                session_count=len(tally.sessions),
+                stream_count=self._slots.active,
+                max_stream_count=self._slots.limit,
+                sessions_opened=tally.opened,
+                window_s=window_s,
+                frames_per_second=sum(tally.recent_frames.values(now)) / window_s,
+                frames_sent=tally.frames,
+                first_frame=tally.first_frames.latency(now),
+                step=tally.steps.latency(now),
+                batch_mean=sum(batches) / len(batches) if batches else 0.0,
+                batch_max=int(batches[-1]) if batches else 0,
+                margin_p50_s=quantile(margins, 0.5),
+                margin_p1_s=quantile(margins, 0.01),
+                deadlines_missed=tally.missed,
+                deadlines_missed_recently=int(sum(tally.recently_missed.values(now))),
+                queue_depth=tally.queue_depth,
+                experts=tally.experts(),
+                refusals=dict(tally.refusals),
+                jobs=self.jobs,
+                rss_bytes=rss_bytes(),
+                cpu_share=self._cpu.share(now),
+            )
+
+    def _state(self) -> ServerState:
+        if self.stopping:
+            return ServerState.STOPPING
+        return ServerState.LOADING if self.engine is None else ServerState.SERVING
