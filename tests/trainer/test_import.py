@@ -71,9 +71,18 @@ def learnt(tiny: Any, studio: Path, few_pictures: None, tmp_path_factory: pytest
     return folder
 
 
+QUICK = """
+import sys
+from animoe.cli import main
+from animoe_trainer import repetitions, verdicts
+repetitions.ROWS, verdicts.ALARM = 8, 1e-13  # as `few_motions` has it
+sys.exit(main())
+"""
+
+
 def command(tiny: Any, studio: Path, own: Path, *more: str) -> list[str]:
     flags = ["--scenario", "toy", "--bundle", str(own), "--parent", str(studio), "--threads", "1", "--batch", "6"]
-    return [sys.executable, "-m", "animoe.cli", "pack", "import", str(tiny.pack), *flags, *more]
+    return [sys.executable, "-c", QUICK, "pack", "import", str(tiny.pack), *flags, *more]
 
 
 class TestPublished:
