@@ -7,7 +7,7 @@ PACKS ?=
 OUT ?= runs/bundle
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-blender check fuzz protos bundle default-bundle bench clean
+.PHONY: help setup demo test test-blender check fuzz protos bundle default-bundle bench bench-learning clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1|/' | column -t -s '|'
@@ -106,7 +106,11 @@ default-bundle: packs-given $(VENV)/dev.stamp  ## train a bundle with experts: m
 	$(BIN)/animoe-train settle "$(OUT)/learnt" --out "$(OUT)/bundle"
 
 bench: $(VENV)/dev.stamp  ## measure speed (see benchmarks/README.md)
-	@set -e; for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python "$$script"; done
+	@set -e; for script in $(filter-out benchmarks/learning.py,$(wildcard benchmarks/*.py)); do echo "== $$script"; $(BIN)/python "$$script"; done
+
+BUNDLE ?=
+bench-learning: $(VENV)/dev.stamp  ## measure an import beside live streams: make bench-learning [BUNDLE=DIR] (idle machine, minutes)
+	$(BIN)/python benchmarks/learning.py $(if $(BUNDLE),--bundle "$(BUNDLE)")
 
 clean:  ## remove .venv, caches and build output; trained runs and demo output stay
 	rm -rf $(VENV) $(VENV_BLENDER) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
