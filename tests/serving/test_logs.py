@@ -175,6 +175,12 @@ def test_whatever_a_record_holds_it_stays_one_record() -> None:
             assert rest and all(line.startswith("    ") and line.isprintable() for line in rest)
 
 
+@pytest.mark.parametrize("kind", ["text", "json"])
+def test_one_record_cannot_fill_a_disk(kind: str) -> None:
+    record = logging.makeLogRecord({"msg": "x" * 1_000_000} | fields(name_sent="y" * 1_000_000))
+    assert len(formatter(kind).format(record)) < 20_000
+
+
 async def test_work_in_the_pool_belongs_to_its_stream() -> None:
     compute = Compute(1)
     current_ids.set(Ids("r", "s"))

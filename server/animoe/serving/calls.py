@@ -22,7 +22,7 @@ Write = Callable[[Any], Awaitable[None]]
 _OWNERS_CODES = (grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.INTERNAL)
 """What the server's owner, not the caller, can do something about."""
 
-log = logging.getLogger("animoe.calls")
+log = logging.getLogger(__name__)
 current_call: ContextVar[Call] = ContextVar("animoe_call")
 
 

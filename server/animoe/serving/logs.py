@@ -21,6 +21,8 @@ from animoe.printable import printable
 FORMATS = ("text", "json")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}")
 _BARE = re.compile(r"[A-Za-z0-9_.:/+@%\[\]-]+")
+_MAX_CHARS = 8000
+"""Of one value: what strangers send must not fill a disk line by line."""
 _FIELDS, _PLAIN = "animoe_fields", "animoe_plain"
 
 
@@ -96,7 +98,7 @@ class _TextLines(_Lines):
     """`2026-11-21T08:30:00.123Z INFO request=... session=... message name=value`; a traceback follows, indented."""
 
     def format(self, record: logging.LogRecord) -> str:
-        message = printable(record.getMessage(), 4000)
+        message = printable(record.getMessage(), _MAX_CHARS)
         if getattr(record, _PLAIN, False):
             return message
         parts = [_time(record), record.levelname, *(f"{name}={value}" for name, value in self._ids().items()), message]
@@ -114,7 +116,7 @@ class _JsonLines(_Lines):
         line |= {name: value for name, value in getattr(record, _FIELDS, {}).items() if name not in line}
         if trace := self._trace(record):
             line["exception"] = trace
-        return json.dumps(line, default=str)
+        return json.dumps({name: _short(value) for name, value in line.items()}, default=str)
 
 
 def _time(record: logging.LogRecord) -> str:
@@ -122,7 +124,11 @@ def _time(record: logging.LogRecord) -> str:
     return f"{seconds}.{int(record.msecs):03d}Z"
 
 
+def _short(value: Any) -> Any:
+    return f"{value[:_MAX_CHARS]}..." if isinstance(value, str) and len(value) > _MAX_CHARS else value
+
+
 def _text(value: Any) -> str:
     """A value that ends where it seems to end."""
-    text = f"{value:.6g}" if isinstance(value, float) else str(value)
+    text = f"{value:.6g}" if isinstance(value, float) else str(_short(value))
     return text if _BARE.fullmatch(text) else '"' + printable(text).replace("\\", "\\\\").replace('"', '\\"') + '"'

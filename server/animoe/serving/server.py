@@ -10,7 +10,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,7 +26,6 @@ from animoe.errors import InvalidRequest
 from animoe.serving.animation_servicer import AnimationServicer
 from animoe.serving.compute import Compute
 from animoe.serving.interceptors import CallInterceptor
-from animoe.serving.jobs.job import JobState
 from animoe.serving.learning import Learning, LearningConfig
 from animoe.serving.limits import DEFAULT_MAX_STREAMS, MAX_MESSAGE_BYTES, StreamSlots
 from animoe.serving.logs import PLAIN
@@ -150,7 +149,7 @@ class AnimationServer:
         )
         await self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
         await self._open_metrics()
-        self._tasks.append(asyncio.create_task(self.monitor.run(self._count_jobs)))
+        self._tasks.append(asyncio.create_task(self.monitor.run()))
         self.port = self._server.add_insecure_port(address(self._config.host, self._config.port))
         await self._server.start()
         return self.port
@@ -171,6 +170,7 @@ class AnimationServer:
             self._tasks.append(asyncio.create_task(BundleWatcher(engine, self._compute, learnt).run()))
         if self._learning is not None:
             await self._learning.start()
+            self._tasks.append(asyncio.create_task(self.monitor.follow_jobs(self._learning.count_jobs)))
         return engine
 
     async def stop(self, grace_s: float = _GRACE_S) -> None:
@@ -202,9 +202,6 @@ class AnimationServer:
         except OSError as error:  # somebody took it in between
             raise InvalidRequest(_bind_problem(host, port, "--metrics-", error)) from error
         self.metrics_port = self._metrics.port
-
-    async def _count_jobs(self) -> Mapping[JobState, int]:
-        return await self._learning.count_jobs() if self._learning is not None else {}
 
     async def _set_health(self, status: health_pb2.HealthCheckResponse.ServingStatus) -> None:
         for service in ("", *SERVICES):

@@ -89,15 +89,20 @@ class Monitor(Observer):
         """A call has ended with a gRPC code."""
         self._events.append((Tally.ended, (method, code)))
 
-    async def run(self, count_jobs: Callable[[], Awaitable[JobCounts]]) -> None:
+    async def run(self) -> None:
         """Counts until it is cancelled, so that neither the queue nor the windows grow while nobody asks."""
         while True:
-            try:
-                self.jobs = await count_jobs()
-            except AniMoEError as error:
-                log.debug("jobs cannot be counted: %s", error)
             with self.tally():
                 self._cpu.mark(time.monotonic())
+            await asyncio.sleep(_TICK_S)
+
+    async def follow_jobs(self, count: Callable[[], Awaitable[JobCounts]]) -> None:
+        """Keeps `jobs` up to date until it is cancelled; a database that does not answer holds up nothing else."""
+        while True:
+            try:
+                self.jobs = await count()
+            except AniMoEError as error:
+                log.debug("jobs cannot be counted: %s", error)
             await asyncio.sleep(_TICK_S)
 
     @contextmanager
