@@ -15,12 +15,17 @@ import pytest
 from animoe.bundle.publishing import rollback
 from animoe.cli import main as cli
 from animoe.errors import InvalidRequest
+from animoe.motion.features import FEATURE_COUNT
+from animoe_trainer.corpus import load_corpus
 from animoe_trainer.devices import pick_device
+from animoe_trainer.evaluation_set import EvaluationSet
+from animoe_trainer.evaluator import Evaluator
 from animoe_trainer.importing import evaluation, publishing
-from animoe_trainer.importing.judging import SEED
+from animoe_trainer.importing.judging import SEED, with_positions
 from animoe_trainer.importing.request import ImportRequest, ImportResult
 from animoe_trainer.importing.run import import_pack
 from animoe_trainer.repetitions import repetitions
+from animoe_trainer.scores import PER_ITEM
 from animoe_trainer.verdicts import Change, Verdict, judge_changes
 
 Teach = Callable[..., ImportResult]
@@ -132,6 +137,19 @@ class TestSecondLook:
         result = teach("toy")
         assert result.published and result.summary["verdicts"][0]["again"][0]["gain"] == -1.0
         assert "emotion weighted F1 (looked at again)" in result.report.read_text()
+
+
+def test_positions_made_once_for_all_judges_change_no_score(tiny: Any, studio: Path) -> None:
+    kept = EvaluationSet.load(studio / "evaluation" / "base")
+    evaluator = Evaluator.load(studio)
+    random = np.random.default_rng(0)
+    corpus = load_corpus([tiny.pack], tiny.cache)
+    plain = [corpus.frames(item)[:, :FEATURE_COUNT] for item in random.permutation(corpus.items)[: len(kept.prompts)]]
+    whole = with_positions(plain)
+    assert [motion.shape for motion in whole] == [(len(motion), 203) for motion in plain]
+    first, second = (kept.score(evaluator, [motions]) for motions in (plain, whole))
+    for name in PER_ITEM:
+        np.testing.assert_array_equal(getattr(first, name), getattr(second, name), err_msg=name)
 
 
 class TestDevices:

@@ -12,6 +12,7 @@ import numpy as np
 from animoe.bundle.scenarios import ScenarioState
 from animoe.models.motion_lm import MotionLM
 from animoe.models.tokenizer import Tokenizer
+from animoe.motion.features import FEATURE_COUNT, heading_positions
 from animoe.motion.root_codes import FRAMES_PER_TOKEN
 from animoe.rig.rotations import Array
 from animoe_trainer.evaluation_set import EvaluationSet
@@ -92,9 +93,16 @@ def perform_set(
 def judge_set(lm: MotionLM, judges: Judges, kept: EvaluationSet, *, times: int, seed: int = SEED) -> Judgement:
     """Scores of a model on one evaluation set."""
     features, weights = perform_set(lm, judges, kept, times=times, seed=seed)
-    count = len(kept.prompts)
+    features, count = with_positions(features), len(kept.prompts)
     once = [kept.score(judges.evaluator, [features[k * count : (k + 1) * count]]) for k in range(times)]
     return Judgement(as_rows(once), times, weights)
+
+
+def with_positions(motions: Sequence[Array]) -> list[Array]:
+    """Features (T, 140) -> (T, 203) with the heading positions that every judge would work out for itself."""
+    frames = np.concatenate(motions)[:, :FEATURE_COUNT]
+    whole = np.concatenate([frames, heading_positions(frames)], axis=1)
+    return np.split(whole, np.cumsum([len(motion) for motion in motions])[:-1])
 
 
 def set_file(name: str) -> str:
