@@ -63,7 +63,7 @@ _OPTIONS = (
     ("grpc.keepalive_time_ms", 30_000),  # finds dead clients behind live streams
     ("grpc.keepalive_timeout_ms", 10_000),
     ("grpc.keepalive_permit_without_calls", 1),
-    ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),  # Unity clients ping every 30 s
+    ("grpc.http2.min_ping_interval_without_data_ms", 10_000),  # Unity clients ping every 30 s
 )
 
 
