@@ -28,7 +28,7 @@ from animoe.serving.compute import Compute
 from animoe.serving.interceptors import CallInterceptor
 from animoe.serving.learning import Learning, LearningConfig
 from animoe.serving.limits import DEFAULT_MAX_STREAMS, MAX_MESSAGE_BYTES, StreamSlots
-from animoe.serving.logs import PLAIN
+from animoe.serving.logs import PLAIN, set_up_logs
 from animoe.serving.monitoring.monitor import Monitor
 from animoe.serving.monitoring_servicer import MonitoringServicer
 from animoe.serving.reload import BundleWatcher
@@ -209,7 +209,9 @@ class AnimationServer:
 
 
 def serve(config: ServerConfig) -> None:
-    """Serves until Ctrl-C or SIGTERM."""
+    """Serves until Ctrl-C or SIGTERM; what it says is printed unless the caller has set logs up otherwise."""
+    if not logging.getLogger().handlers:
+        set_up_logs("text")
     asyncio.run(_serve(config))
 
 
