@@ -15,6 +15,7 @@ import csv
 import json
 import multiprocessing
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -40,6 +41,8 @@ SCENARIO = "generated"
 PROMPT = "a person walks forward"
 LEARNT_PROMPT = "a sentry marches on the spot"
 FPS = 30.0
+WARM_S = 5.0
+"""Until all streams have begun and the server has seen every kind of request once."""
 CALM_S = 15.0
 """Played before the import begins and after it ended."""
 CHANGE_S = 4.0
@@ -62,6 +65,7 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=0.0, help="shorten the training; default: as it comes")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the server must not outlive a benchmark that is ended
     with tempfile.TemporaryDirectory(prefix="animoe-learning-") as scratch:
         found = measure(Path(scratch), options)
     print(json.dumps(found, indent=1)) if options.json else show(found)
@@ -76,7 +80,7 @@ def measure(scratch: Path, options: argparse.Namespace) -> dict[str, Any]:
     with serving(learnt, scratch) as (server, target), Client(target) as client:
         client.wait_until_ready()
         with playing(target, options.streams) as players, watching(server.pid) as memory:
-            time.sleep(CALM_S)
+            time.sleep(WARM_S + CALM_S)
             began = time.monotonic()
             job = client.scenarios.import_pack(SCENARIO, path="sentries", minutes=options.minutes)
             with publication(client, learnt) as live:
@@ -326,10 +330,10 @@ def write_pack(folder: Path, count: int) -> None:
         write_clip(folder / name, generated_clip(action, EMOTIONS[emotion], rng))
         said = "|".join(text if emotion == "neutral" else f"{text}, {emotion}" for text in ACTIONS[action])
         split = "test" if number // len(kinds) == 4 else "train"  # every fifth round of all kinds
-        rows.append([name, said, emotion, "normal", action, split])
+        rows.append([name, "", "", "", said, emotion, "normal", action, split])
     with (folder / "pack.csv").open("w", newline="", encoding="utf-8") as stream:
         table = csv.writer(stream)
-        table.writerow(["file", "text", "emotion", "style", "content", "split"])
+        table.writerow(["file", "clip", "start", "end", "text", "emotion", "style", "content", "split"])
         table.writerows(rows)
 
 
