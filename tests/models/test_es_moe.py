@@ -133,19 +133,21 @@ class TestGate:
         assert logits.grad is not None and logits.grad[:, 1].abs().max() == 0
 
     def test_keys_start_orthonormal_and_stay(self) -> None:
-        keys = torch.stack([first_key(i) for i in range(MAX_EXPERTS)])
+        keys = torch.stack([first_key(i, 200) for i in range(MAX_EXPERTS)])
         torch.testing.assert_close(keys @ keys.T, torch.eye(MAX_EXPERTS), atol=1e-5, rtol=0)
-        gate = Gate(SAMoEConfig(), 24)
+        gate = Gate(SAMoEConfig(), 24, 32)
         gate.add_key()
-        gate(torch.randn(2, 24)).sum().backward()
+        gate(torch.randn(2, 24), torch.randn(2, 32)).sum().backward()
         assert gate.new_key is not None and gate.new_key.grad is not None
         assert not gate.keys.requires_grad
 
     def test_a_full_bundle_says_so(self) -> None:
-        gate = Gate(SAMoEConfig(), 24)
-        gate.keys = torch.zeros(MAX_EXPERTS, MAX_EXPERTS)
+        gate = Gate(SAMoEConfig(), 24, 200)
+        gate.keys = torch.zeros(MAX_EXPERTS, 224)
         with pytest.raises(InvalidRequest, match="at most 127 experts"):
             gate.add_key()
+        with pytest.raises(InvalidRequest, match="holds at most 56 keys"):
+            first_key(56, 24 + 32)
 
 
 class TestExperts:

@@ -66,10 +66,9 @@ def _planner(folder: Path, state: ScenarioState, random: np.random.Generator) ->
     weights = dict(read_planner(folder, state))
     emotion = weights.pop("emotion.weight")
     keys = weights["gate.keys"]
-    # All keys point the way of the query's own offset, the newest furthest: it wins, the others still take part.
-    offset = weights["gate.norm.bias"].astype(np.float32) + random.normal(scale=0.3, size=keys.shape[1])
-    weights["gate.norm.bias"] = offset.astype(keys.dtype)
-    weights["gate.keys"] = np.concatenate([keys, offset[None] / np.linalg.norm(offset)]).astype(keys.dtype)
+    # A key close to the base's wins for some prompts, and takes part in all.
+    key = keys[0].astype(np.float32) + random.normal(scale=0.05, size=keys.shape[1])
+    weights["gate.keys"] = np.concatenate([keys, key[None]]).astype(keys.dtype)
     return {f"planner.{name}": value for name, value in weights.items()} | {"emotion.weight": emotion}
 
 

@@ -86,7 +86,7 @@ class PlannerNet:
         basis = self._linear(_silu(self._linear(around, "basis.0")), "basis.2") + self._emotion
         emotion = _softmax(self._head(pooled))
         emotion[_NEUTRAL] = 0.0
-        gate = np.where(self._active, self._query(pooled) @ self._w["gate.keys"].T, -np.inf)
+        gate = np.where(self._active, self._query(pooled, words) @ self._w["gate.keys"].T, -np.inf)
         ids, weights = _mixture(gate, self._top_k)
         shift = self._linear(pooled, "slots").reshape(PROMPT_SLOTS, -1)
         return PromptPlan(shift, basis, emotion, ids, weights * self._scale, _softmax(gate))
@@ -106,8 +106,10 @@ class PlannerNet:
         sample = _join(share / share.sum(axis=-1, keepdims=True) @ self._values)
         return sample, evidence.reshape(len(EMOTIONS), -1).astype(np.float32)
 
-    def _query(self, pooled: Array) -> Array:
-        return self._norm(_silu(self._w["gate.up.weight"] @ (self._w["gate.down.weight"] @ pooled)), "gate.norm")
+    def _query(self, pooled: Array, words: Array) -> Array:
+        known = np.concatenate([_standard(pooled), _standard(words.mean(axis=0))])
+        found: Array = known + _silu(self._w["gate.up.weight"] @ (self._w["gate.down.weight"] @ known))
+        return found
 
     def _head(self, pooled: Array) -> Array:
         x = pooled
@@ -123,14 +125,19 @@ class PlannerNet:
         return self._linear(_silu(self._linear(x, f"{name}.0")), f"{name}.2")
 
     def _norm(self, x: Array, name: str) -> Array:
-        centred = x - x.mean(axis=-1, keepdims=True)
-        spread = np.sqrt((centred**2).mean(axis=-1, keepdims=True) + np.float32(_EPSILON))
-        result: Array = centred / spread * self._w[f"{name}.weight"] + self._w[f"{name}.bias"]
+        result: Array = _standard(x) * self._w[f"{name}.weight"] + self._w[f"{name}.bias"]
         return result
 
     def _split(self, x: Array) -> Array:
         """(T, W) -> (heads, T, W / heads)."""
         return x.reshape(len(x), self._heads, -1).swapaxes(0, 1)
+
+
+def _standard(x: Array) -> Array:
+    """Mean 0 and variance 1, as torch's layer_norm."""
+    centred = x - x.mean(axis=-1, keepdims=True)
+    result: Array = centred / np.sqrt((centred**2).mean(axis=-1, keepdims=True) + np.float32(_EPSILON))
+    return result
 
 
 def _mixture(gate: Array, top_k: int) -> tuple[Array, Array]:

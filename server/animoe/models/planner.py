@@ -65,7 +65,7 @@ class Planner(nn.Module):
         self.config, self.width = config, width
         inner = config.cged.width
         self.cged = CGED(config.cged, len(EMOTIONS))
-        self.gate = Gate(config.samoe, inner)
+        self.gate = Gate(config.samoe, inner, config.cged.features)
         self.slots = nn.Linear(inner, PROMPT_SLOTS * width)
         expression = nn.Linear(inner, width)
         self.basis = nn.Sequential(nn.Linear(2 * inner, inner), nn.SiLU(), expression)
@@ -82,14 +82,14 @@ class Planner(nn.Module):
     def plan(self, words: Tensor, mask: Tensor, rows: Tensor, classes: Tensor, keys: Tensor) -> Plan:
         """`forward` with what grows per scenario as arguments: an exported graph takes them as inputs."""
         count = len(EMOTIONS)
+        mean = mean_word(words, mask)
         if not self.config.decouple:
-            mean = (words * mask[..., None]).sum(1) / mask.sum(1, keepdim=True).clamp(min=1.0)
             pooled = self.plain(mean)
             zeros = pooled.new_zeros(1).expand(len(pooled))
             emotion = zeros[:, None].expand(-1, count)
             slots = zeros[:, None, None].expand(-1, PROMPT_SLOTS, self.width)
             basis = zeros[:, None, None].expand(-1, count, self.width)
-            return Plan(slots, basis, emotion, emotion, self.gate.query(pooled) @ keys.T, pooled)
+            return Plan(slots, basis, emotion, emotion, self._gate(pooled, mean, keys), pooled)
         found = self.cged.decouple(words, mask, rows, classes)
         pooled = found.pooled
         around = pooled[:, None].expand(-1, count, -1)
@@ -101,6 +101,20 @@ class Planner(nn.Module):
             basis=basis,
             emotion=suggested * chosen,
             logits=found.logits,
-            gate=self.gate.query(pooled) @ keys.T,
+            gate=self._gate(pooled, mean, keys),
             pooled=pooled,
         )
+
+    def known(self, words: Tensor, mask: Tensor) -> Tensor:
+        """(B, width) what the gate sees of prompts."""
+        mean = mean_word(words, mask)
+        pooled = self.cged(words, mask).pooled if self.config.decouple else self.plain(mean)
+        return self.gate.known(pooled, mean)
+
+    def _gate(self, pooled: Tensor, mean: Tensor, keys: Tensor) -> Tensor:
+        return self.gate.query(self.gate.known(pooled, mean.to(pooled.dtype))) @ keys.T
+
+
+def mean_word(words: Tensor, mask: Tensor) -> Tensor:
+    """(B, D) mean of the words (B, T, D) that the mask (B, T) leaves."""
+    return (words * mask[..., None]).sum(1) / mask.sum(1, keepdim=True).clamp(min=1.0)
