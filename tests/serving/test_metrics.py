@@ -19,6 +19,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from animoe.client import Client, ClientError, FrameBlock
 from animoe.errors import InvalidRequest
+from animoe.serving.calls import Playhead
 from animoe.serving.limits import StreamSlots
 from animoe.serving.monitoring.monitor import Monitor
 from animoe.serving.monitoring.series import Series, quantile
@@ -84,6 +85,8 @@ class TestEndpoint:
         assert 0 < value(after, "first_frame_seconds_sum") < 10
         assert value(after, "first_frame_seconds_bucket", le="+Inf") == 1
         assert value(after, "calls_total", method=ANIMATE, code="OK") == 1
+        assert value(after, "block_margin_seconds_count") == frames / 4 - 1, "every block but the first was due"
+        assert value(after, "block_margin_seconds_bucket", le="0.0") == value(after, "deadline_misses_total")
         assert [name for name, _ in after if name == "animoe_expert_characters"] == []
 
     def test_clips_count_as_streams_not_as_sessions(self, server: Any, own: Client) -> None:
@@ -234,18 +237,17 @@ class TestMonitor:
         monitor = Monitor(StreamSlots())
         with monitor.tally():
             monitor.step(3, 0.004)
-            monitor.block_ready(0.1)
-            monitor.missed()
+            monitor.queue(2)
+            monitor.sent(4, -0.1)
         status = monitor.status()
-        assert (status.step.count, status.batch_max, status.deadlines_missed) == (1, 3, 1)
+        assert (status.step.count, status.batch_max, status.queue_depth, status.deadlines_missed) == (1, 3, 2, 1)
 
     def test_nothing_is_lost_between_threads(self) -> None:
         monitor = Monitor(StreamSlots())
 
         def tell() -> None:
             for _ in range(2000):
-                monitor.sent(4)
-                monitor.missed()
+                monitor.sent(4, -0.1)
 
         with ThreadPoolExecutor(4) as pool:
             running = [pool.submit(tell) for _ in range(4)]
@@ -257,20 +259,41 @@ class TestMonitor:
     def test_experts_of_the_living_only(self) -> None:
         monitor = Monitor(StreamSlots())
         for session in ("a", "b"):
-            monitor.session_opened(session)
-            monitor.prompt(session, {"walk@1": 0.75, "base": 0.25})
-        monitor.prompt("b", {"dance@1": 1.0})
+            monitor.live_began(session)
+            monitor.performs(session, {"walk@1": 0.75, "base": 0.25})
+        monitor.performs("b", {"dance@1": 1.0})
         assert monitor.status().experts == {"dance@1": 1.0, "walk@1": 0.75, "base": 0.25}
-        monitor.session_closed("b")
-        monitor.prompt("b", {"dance@1": 1.0})  # late
+        monitor.live_ended("b")
+        monitor.performs("b", {"dance@1": 1.0})  # late
         assert monitor.status().experts == {"walk@1": 0.75, "base": 0.25}
 
     def test_late_blocks_show_in_margins(self) -> None:
         monitor = Monitor(StreamSlots())
         for margin_s in (*[0.2] * 98, -0.1, -0.05):
-            monitor.block_ready(margin_s)
+            monitor.sent(4, margin_s)
+        monitor.sent(4)  # of a clip: never late
         status = monitor.status()
         assert (status.margin_p50_s, status.margin_p1_s) == (0.2, -0.1)
+        assert (status.deadlines_missed, status.deadlines_missed_recently) == (2, 2)
+
+
+class TestPlayhead:
+    def test_it_begins_with_the_first_block(self) -> None:
+        playhead = Playhead(30.0)
+        assert playhead.margin_s(0, 100.0) is None
+        assert playhead.margin_s(30, 100.75) == pytest.approx(0.25)
+
+    def test_it_waits_for_a_late_block_so_that_one_stall_is_one_miss(self) -> None:
+        playhead = Playhead(30.0)
+        playhead.margin_s(0, 100.0)
+        assert playhead.margin_s(30, 101.5) == pytest.approx(-0.5)
+        assert playhead.margin_s(60, 102.0) == pytest.approx(0.5)
+
+    def test_frames_that_are_replaced_are_due_when_they_were(self) -> None:
+        playhead = Playhead(30.0)
+        playhead.margin_s(0, 100.0)
+        assert playhead.margin_s(60, 101.0) == pytest.approx(1.0)
+        assert playhead.margin_s(45, 101.0) == pytest.approx(0.5)
 
 
 class TestSeries:

@@ -39,7 +39,8 @@ class Call:
         self._name = method.rpartition("/")[2]
         self._monitor, self._peer, self._streams = monitor, peer, streams
         self._began = time.perf_counter()
-        self._frames = 0
+        self._frames = self._missed = 0
+        self._playhead: Playhead | None = None
         self._reason = ""
 
     @contextmanager
@@ -53,32 +54,36 @@ class Call:
         what = fields(peer=self._peer, rig=header.rig_name, seed=header.seed, bundle=header.bundle_digest)
         log.info("%s started", self._name, extra=what)
         if live:
-            self._monitor.session_opened(session)
+            self._playhead = Playhead(header.frame_rate_hz)
+            self._monitor.live_began(session)
         try:
             yield self._watched(write)
         finally:
             if live:
-                self._monitor.session_closed(session)
+                self._monitor.live_ended(session)
 
     def _watched(self, write: Write) -> Write:
         async def passing(response: Any) -> None:
-            await write(response)
             kind = response.WhichOneof("response")
-            if kind == "frames":
-                self._sent(response.frames.frame_count)
+            if kind == "frames":  # told before they leave: a caller that reads slowly makes nothing late
+                self._send(response.frames)
             elif kind in ("header", "control_applied"):
                 experts = (response.header if kind == "header" else response.control_applied).experts
-                self._monitor.prompt(self.ids.session, {item.expert: item.weight for item in experts})
-            elif kind == "ended":
+                self._monitor.performs(self.ids.session, {item.expert: item.weight for item in experts})
+            await write(response)
+            if kind == "ended":  # when it could be said
                 self._reason = pb.EndReason.Name(response.ended.reason).removeprefix("END_REASON_").lower()
 
         return passing
 
-    def _sent(self, frame_count: int) -> None:
+    def _send(self, frames: clip_pb2.FrameBlock) -> None:
+        now = time.perf_counter()
         if self._frames == 0:
-            self._monitor.first_frame(time.perf_counter() - self._began)
-        self._frames += frame_count
-        self._monitor.sent(frame_count)
+            self._monitor.first_frame(now - self._began)
+        margin_s = None if self._playhead is None else self._playhead.margin_s(frames.first_frame, now)
+        self._missed += margin_s is not None and margin_s < 0
+        self._frames += frames.frame_count
+        self._monitor.sent(frames.frame_count, margin_s)
 
     def done(self) -> None:
         """It ended well."""
@@ -111,6 +116,29 @@ class Call:
             error=error,
             duration_s=round(time.perf_counter() - self._began, 3),
             frames=self._frames if self._streams else None,
+            late_blocks=self._missed if self._playhead is not None else None,
             peer=None if self.ids.session else self._peer,  # known since the start
         )
         log.log(level, "%s %s", self._name, event, extra=what, exc_info=trace)
+
+
+class Playhead:
+    """Where a client that plays every frame in time is: it begins with the first block and waits for a late one.
+
+    Args:
+        frame_rate_hz: frames per second.
+    """
+
+    def __init__(self, frame_rate_hz: float) -> None:
+        self._frame_rate_hz = frame_rate_hz
+        self._began_s: float | None = None
+
+    def margin_s(self, first_frame: int, now_s: float) -> float | None:
+        """How long before it is due a block is here, below 0 when late; None for the first, which begins it all."""
+        if self._began_s is None:
+            self._began_s = now_s - first_frame / self._frame_rate_hz
+            return None
+        margin_s = self._began_s + first_frame / self._frame_rate_hz - now_s
+        if margin_s < 0:
+            self._began_s -= margin_s
+        return margin_s

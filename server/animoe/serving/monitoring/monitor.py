@@ -10,7 +10,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Hashable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 
 class Monitor(Observer):
-    """Counts what it is told. Safe to use from every thread.
+    """Counts what it is told: by the engine about steps, by the calls about streams. Safe to use from every thread.
 
     Args:
         slots: of the server's streams.
@@ -53,33 +53,31 @@ class Monitor(Observer):
         self._cpu = CpuShare()
         self._cpu.mark(self._began_s)
 
-    def session_opened(self, session: Hashable) -> None:
-        self._events.append((Tally.session_opened, (session,)))
-
-    def session_closed(self, session: Hashable) -> None:
-        self._events.append((Tally.session_closed, (session,)))
-
-    def prompt(self, session: Hashable, shares: Mapping[str, float]) -> None:
-        self._events.append((Tally.prompt, (session, shares)))
-
-    def first_frame(self, seconds: float) -> None:
-        self._events.append((Tally.first_frame, (seconds,)))
-
     def step(self, batch: int, seconds: float) -> None:
         self._events.append((Tally.step, (batch, seconds)))
-
-    def block_ready(self, margin_s: float) -> None:
-        self._events.append((Tally.block_ready, (margin_s,)))
-
-    def missed(self, count: int = 1) -> None:
-        self._events.append((Tally.miss, (count,)))
 
     def queue(self, depth: int) -> None:
         self._events.append((Tally.queue, (depth,)))
 
-    def sent(self, frame_count: int) -> None:
-        """So many frames have left."""
-        self._events.append((Tally.sent, (frame_count,)))
+    def live_began(self, session: str) -> None:
+        """A live session was let in."""
+        self._events.append((Tally.live_began, (session,)))
+
+    def live_ended(self, session: str) -> None:
+        """It is over."""
+        self._events.append((Tally.live_ended, (session,)))
+
+    def performs(self, session: str, shares: Mapping[str, float]) -> None:
+        """It performs with these experts from now on: NAME@VERSION or "base" -> share; they add up to 1."""
+        self._events.append((Tally.performs, (session, shares)))
+
+    def first_frame(self, seconds: float) -> None:
+        """A stream's first frames leave so long after it was asked for."""
+        self._events.append((Tally.first_frame, (seconds,)))
+
+    def sent(self, frame_count: int, margin_s: float | None = None) -> None:
+        """Frames leave; those of a live session so long before the first of them is due (below 0: late)."""
+        self._events.append((Tally.sent, (frame_count, margin_s)))
 
     def refused(self, reason: str) -> None:
         """A stream was refused; `reason` as in `AniMoEError.reason`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 
 from animoe.serving.monitoring.series import Recent, Series
 
@@ -14,7 +14,7 @@ _MARGIN_S = (0.0, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 1.0)
 
 
 class Tally:
-    """Counts. Methods named as in `Observer` take what it takes, after the time of the event (monotonic seconds).
+    """Counts. Its methods are those of `Monitor`, with the time of the event before the rest (monotonic seconds).
 
     Attributes:
         first_frames, steps, margins: seconds. batches: characters in a step.
@@ -30,19 +30,19 @@ class Tally:
         self.frames, self.recent_frames = 0, Recent()
         self.opened = 0
         self.queue_depth = 0
-        self.sessions: dict[Hashable, Mapping[str, float]] = {}
+        self.sessions: dict[str, Mapping[str, float]] = {}
         self.refusals: Counter[str] = Counter()
         self.calls: Counter[tuple[str, str]] = Counter()
 
-    def session_opened(self, now_s: float, session: Hashable) -> None:
+    def live_began(self, now_s: float, session: str) -> None:
         self.opened += 1
         self.sessions[session] = {}
 
-    def session_closed(self, now_s: float, session: Hashable) -> None:
+    def live_ended(self, now_s: float, session: str) -> None:
         self.sessions.pop(session, None)
 
-    def prompt(self, now_s: float, session: Hashable, shares: Mapping[str, float]) -> None:
-        if session in self.sessions:  # else it has ended meanwhile
+    def performs(self, now_s: float, session: str, shares: Mapping[str, float]) -> None:
+        if session in self.sessions:  # else it is a clip, or has ended meanwhile
             self.sessions[session] = shares
 
     def first_frame(self, now_s: float, seconds: float) -> None:
@@ -52,19 +52,17 @@ class Tally:
         self.steps.add(now_s, seconds)
         self.batches.add(now_s, batch)
 
-    def block_ready(self, now_s: float, margin_s: float) -> None:
-        self.margins.add(now_s, margin_s)
-
-    def miss(self, now_s: float, count: int) -> None:
-        self.missed += count
-        self.recently_missed.add(now_s, count)
-
     def queue(self, now_s: float, depth: int) -> None:
         self.queue_depth = depth
 
-    def sent(self, now_s: float, frame_count: int) -> None:
+    def sent(self, now_s: float, frame_count: int, margin_s: float | None) -> None:
         self.frames += frame_count
         self.recent_frames.add(now_s, frame_count)
+        if margin_s is not None:
+            self.margins.add(now_s, margin_s)
+            if margin_s < 0:
+                self.missed += 1
+                self.recently_missed.add(now_s, 1)
 
     def refused(self, now_s: float, reason: str) -> None:
         self.refusals[reason] += 1
