@@ -135,7 +135,7 @@ class TestLooks:
 
     def test_small_real_losses_are_accepted(self) -> None:
         rows = Simulated(64, 1).pair(1, "", 9)[0]
-        later = replace(rows, jerk=rows.jerk * 1.09, foot_slide=rows.foot_slide * 1.11)
+        later = replace(rows, jerk=rows.jerk * 1.09, foot_slide=rows.foot_slide * 1.2)
         found = {c.measure: c for c in compare(rows, later, level=SUSPICION).changes}
         assert found["jerk_mps3"].gain < found["jerk_mps3"].low and not found["jerk_mps3"].worse
         assert found["foot_slide_mps"].worse

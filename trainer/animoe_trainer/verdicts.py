@@ -1,4 +1,4 @@
-"""Whether an import made an old scenario worse: beyond noise, by more than nothing, and again with other noise.
+"""Whether an import made an old scenario worse: beyond noise and a small accepted drop, and again with other noise.
 
 The null: the model performs these prompts as before, so that every pair of motions (same prompt, same noise seed,
 before and after) could as well be swapped. Random swaps give the spread of each figure's gain under that null.
@@ -28,7 +28,8 @@ SUSPICION = 0.02
 ALARM = 0.01
 """How often an import may be refused although nothing changed."""
 POINT, SHARE = 1.0, 0.1
-"""Accepted drops: percentage points of shares; of other figures a share of what they were."""
+"""Accepted drops, beside noise: percentage points of shares; of other figures a share of what they were. With enough
+motions every hair's breadth stands out of the noise: that alone is no reason to refuse."""
 _SWAPS, _SLOW_SWAPS = 2000, 100
 
 
@@ -39,7 +40,7 @@ class Change:
     Attributes:
         gain: how much better it became (negative = worse, whichever way the measure points).
         low, high: band of gains that noise alone gives.
-        worse: the gain lies below the band and below the accepted drop.
+        worse: the gain lies below the band by more than the accepted drop.
     """
 
     measure: str
@@ -139,7 +140,7 @@ def _change(before: ScenarioScores, after: ScenarioScores, measure: str, level: 
     # The band is normal: sums of random signs have tails that are no heavier, and 2,000 swaps cannot count to 1e-4.
     half = NormalDist().inv_cdf(1 - level) * scale * float(np.std(_gains(before, after, measure, swaps)))
     accepted = POINT if measure in SHARES else SHARE * abs(old)
-    return Change(measure, scale * old, scale * new, gain, -half, half, bool(gain < -max(half, accepted)))
+    return Change(measure, scale * old, scale * new, gain, -half, half, bool(gain < -half - accepted))
 
 
 def _gains(before: ScenarioScores, after: ScenarioScores, measure: str, swaps: Array) -> Array:
