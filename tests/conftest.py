@@ -8,6 +8,7 @@ os.environ["OMP_NUM_THREADS"] = "1"  # before numpy and torch: on toy models mor
 
 import asyncio
 import csv
+import shutil
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -231,3 +232,13 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> TinyRun:
     train_base(corpus, tokenizer, PromptEncoder(run.base), run.base, lm, loop, BatchConfig(batch=8))
     make_bundle(run.tokenizer, run.base, run.bundle, "tiny")
     return run
+
+
+@pytest.fixture(scope="session")
+def float_bundle(tiny: TinyRun, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny bundle with its generator's step in float32."""
+    from animoe_trainer.reexport import reexport_step
+
+    folder = Path(shutil.copytree(tiny.bundle, tmp_path_factory.mktemp("float32") / "bundle"))
+    reexport_step(folder, integers=False)
+    return folder

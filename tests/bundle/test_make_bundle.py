@@ -17,10 +17,13 @@ from safetensors.torch import load_file, save_file
 from animoe.bundle import read_manifest, verify_files
 from animoe.bundle.export import example_inputs
 from animoe.bundle.manifest import MANIFEST, REQUIRED_FILES
+from animoe.bundle.stacks import lay_out, quantised, split_experts
 from animoe.engine import Engine
 from animoe.engine.runtime import Runtime
 from animoe.errors import BundleError, InvalidRequest
-from animoe.models.decode_step import INPUT_NAMES, DecodeStep
+from animoe.models.decode_step import DecodeStep, stack_experts
+from animoe.models.samoe import silent_expert
+from animoe.models.sequence import EXPERT_INPUTS
 from animoe_trainer.base import load_motion_lm
 from animoe_trainer.make_bundle import make_bundle, round_to_half, verify_bundle
 from animoe_trainer.tokenizer import load_tokenizer
@@ -32,6 +35,16 @@ ATOL = 1e-5  # float32 sums in another order
 def copy(tiny: Any, tmp_path: Path) -> Path:
     """A bundle that a test may damage."""
     return Path(shutil.copytree(tiny.bundle, tmp_path / "bundle"))
+
+
+def random_stacks(step: DecodeStep) -> dict[str, np.ndarray]:
+    """Three experts, the same at every call."""
+    random = np.random.default_rng(0)
+    silent = stack_experts([silent_expert(step.lm.backbone, step.rank)] * 3, step.layers)
+    return {
+        name: random.normal(scale=0.3, size=stack.shape).astype(np.float32)
+        for name, stack in zip(EXPERT_INPUTS, silent, strict=True)
+    }
 
 
 def edit_manifest(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
@@ -99,7 +112,7 @@ class TestRefusals:
 
     def test_graphs_that_differ_from_the_weights_fail_verification(self, copy: Path) -> None:
         weights = load_file(copy / "tokenizer.safetensors")
-        weights["decoder.out.bias"] = weights["decoder.out.bias"] + 1
+        weights["decoder.mean"] = weights["decoder.mean"] + 1  # a statistic: the graph has its own
         save_file(weights, copy / "tokenizer.safetensors")
         with pytest.raises(BundleError, match="decoder.onnx differs"):
             verify_bundle(copy)
@@ -166,14 +179,33 @@ class TestAgreement:
             parts.append(features[0])
         np.testing.assert_allclose(np.concatenate(parts), expected, atol=ATOL)
 
-    @pytest.mark.parametrize(("batch", "new", "past"), [(1, 1, 1), (1, 9, 1), (3, 1, 7), (2, 4, 2), (5, 2, 40)])
-    def test_the_exported_step_equals_torch_at_every_size(self, tiny: Any, batch: int, new: int, past: int) -> None:
+    @pytest.mark.parametrize(
+        ("batch", "new", "past", "draws"), [(1, 1, 1, 1), (1, 9, 1, 16), (3, 1, 7, 3), (2, 4, 2, 5), (5, 2, 40, 1)]
+    )
+    def test_the_step_in_float32_equals_torch_at_every_size(
+        self, tiny: Any, float_bundle: Path, batch: int, new: int, past: int, draws: int
+    ) -> None:
         step = DecodeStep(load_motion_lm(tiny.bundle))
         torch.manual_seed(batch)
-        inputs = example_inputs(step, batch=batch, new=new, past=past)
+        inputs = example_inputs(step, batch=batch, new=new, past=past, draws=draws)
         with torch.no_grad():
-            codes, present = step(*(inputs[name] for name in INPUT_NAMES))
-        session = ort.InferenceSession(str(tiny.bundle / "motion_lm_step.onnx"))
-        got_codes, got_present = session.run(None, {name: value.numpy() for name, value in inputs.items()})
+            codes, keys, values = step(*inputs.values())
+        session = ort.InferenceSession(str(float_bundle / "motion_lm_step.onnx"))
+        got_codes, got_keys, got_values = session.run(None, {name: value.numpy() for name, value in inputs.items()})
         np.testing.assert_array_equal(got_codes, codes.numpy())
-        np.testing.assert_allclose(got_present, present.numpy(), atol=ATOL)
+        np.testing.assert_allclose(got_keys, keys.numpy(), atol=ATOL)
+        np.testing.assert_allclose(got_values, values.numpy(), atol=ATOL)
+
+    def test_the_step_in_int8_comes_close_to_torch(self, tiny: Any) -> None:
+        """Keys and values of all layers, within the rounding of 8 bits; experts as loud as the base."""
+        step = DecodeStep(load_motion_lm(tiny.bundle))
+        torch.manual_seed(0)
+        inputs = example_inputs(step, batch=6, new=3, past=9, draws=6)
+        experts = split_experts(random_stacks(step))
+        plain = inputs | {name: torch.from_numpy(value) for name, value in lay_out(experts).items()}
+        with torch.no_grad():
+            _, *expected = step(*plain.values())
+        feeds = {name: value.numpy() for name, value in inputs.items()} | lay_out([quantised(e) for e in experts])
+        _, *found = ort.InferenceSession(str(tiny.bundle / "motion_lm_step.onnx")).run(None, feeds)
+        for a, b in zip(found, expected, strict=True):
+            assert 0 < np.abs(a - b.numpy()).mean() < 0.02 * np.abs(b.numpy()).mean()

@@ -11,8 +11,16 @@ import numpy as np
 import pytest
 
 from animoe.engine import ClipRequest, Engine, LiveSession, Sampling, SessionRequest
-from animoe.engine.character import KEPT_TOKENS, WINDOW_TOKENS, Character, seam_cost
-from animoe.engine.runtime import KeyValueCache, Runtime, StepInputs
+from animoe.engine.batch import Row
+from animoe.engine.character import (
+    KEPT_TOKENS,
+    SEAM_CANDIDATES,
+    WINDOW_TOKENS,
+    Character,
+    StepInputs,
+    seam_cost,
+)
+from animoe.engine.runtime import Runtime
 from animoe.errors import InvalidRequest
 from animoe.models.sequence import LEFT_OPEN, MAX_LEFT, PROMPT_SLOTS, SLOT_BEGIN, SLOT_RESUME, SLOT_TOKEN
 from animoe.motion.emotion import EMOTIONS, EmotionCurve, EmotionKey
@@ -126,109 +134,107 @@ class TestSessions:
         np.testing.assert_array_equal(take(tried, 2), take(steady, 2))
 
 
-class Recorder(Runtime):
-    """The real runtime, which also keeps what it was fed."""
+@pytest.fixture(scope="module")
+def runtime(bundle: Path) -> Runtime:
+    return Runtime(bundle)
 
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder)
+
+class Actor:
+    """A character that performs alone; `seen` is what the generator was fed."""
+
+    def __init__(self, runtime: Runtime, emotion: EmotionCurve | None = None, total_tokens: int | None = None) -> None:
+        state = runtime.new_decoder_state()[0]
+        groups = runtime.manifest.groups
+        self.character = Character(
+            runtime.plan(TEXT), emotion, Sampling(), groups=groups, state=state, total_tokens=total_tokens
+        )
+        self.runtime, self.place = runtime, runtime.places.take()
         self.seen: list[StepInputs] = []
 
-    def step(
-        self,
-        sentence: Array,
-        inputs: StepInputs,
-        cache: KeyValueCache,
-        uniform: Array,
-        *,
-        temperature: float,
-        top_p: float,
-    ) -> Array:
-        self.seen.append(inputs)
-        return super().step(sentence, inputs, cache, uniform, temperature=temperature, top_p=top_p)
+    def act(self, count: int = 1) -> None:
+        for _ in range(count):
+            inputs, character = self.character.next_inputs(), self.character
+            codes = self.runtime.step([Row(character.prompt, inputs, character.sampling, self.place)])
+            states = np.repeat(character.state[None], len(codes), axis=0)
+            character.take(codes, *self.runtime.decode(codes[:, None], states))
+            self.seen.append(inputs)
+
+    def say(self, text: str) -> None:
+        self.character.set_prompt(self.runtime.plan(text))
 
 
 class TestSequence:
     """What the generator is fed looks like what it was trained on (`animoe_trainer.base.BatchMaker`)."""
 
-    def test_a_clip_counts_down_its_tokens(self, bundle: Path) -> None:
-        runtime = Recorder(bundle)
-        character = Character(runtime, TEXT, None, Sampling(), total_tokens=3)
-        for _ in range(3):
-            character.next_block()
-        assert [step.slots.tolist() for step in runtime.seen] == [[*PREFIX, SLOT_BEGIN], [SLOT_TOKEN], [SLOT_TOKEN]]
-        assert [step.left.tolist() for step in runtime.seen] == [[3] * (PROMPT_SLOTS + 1), [2], [1]]
-        assert [step.positions.tolist() for step in runtime.seen] == [[*range(PROMPT_SLOTS + 1)], [5], [6]]
-        assert all((step.inferred == 1).all() and (step.emotion == 0).all() for step in runtime.seen)
+    def test_a_clip_counts_down_its_tokens(self, runtime: Runtime) -> None:
+        actor = Actor(runtime, total_tokens=3)
+        actor.act(3)
+        assert [step.slots.tolist() for step in actor.seen] == [[*PREFIX, SLOT_BEGIN], [SLOT_TOKEN], [SLOT_TOKEN]]
+        assert [step.left.tolist() for step in actor.seen] == [[3] * (PROMPT_SLOTS + 1), [2], [1]]
+        assert [step.positions.tolist() for step in actor.seen] == [[*range(PROMPT_SLOTS + 1)], [5], [6]]
+        suggested = runtime.plan(TEXT).plan.emotion
+        assert all(step.inferred and (step.emotion == suggested).all() for step in actor.seen)
 
-    def test_a_long_clip_does_not_count_beyond_what_was_learnt(self, bundle: Path) -> None:
-        runtime = Recorder(bundle)
-        Character(runtime, TEXT, None, Sampling(), total_tokens=400).next_block()
-        assert set(runtime.seen[0].left.tolist()) == {MAX_LEFT}
+    def test_a_long_clip_does_not_count_beyond_what_was_learnt(self, runtime: Runtime) -> None:
+        actor = Actor(runtime, total_tokens=400)
+        actor.act()
+        assert set(actor.seen[0].left.tolist()) == {MAX_LEFT}
 
-    def test_a_session_has_an_open_end_and_carries_no_token_over_to_a_new_prompt(self, bundle: Path) -> None:
-        runtime = Recorder(bundle)
-        character = Character(runtime, TEXT, None, Sampling())
-        for _ in range(6):
-            character.next_block()
-        character.set_prompt("someone waves")
-        character.next_block()
-        resumed = runtime.seen[-1]
+    def test_a_session_has_an_open_end_and_carries_no_token_over_to_a_new_prompt(self, runtime: Runtime) -> None:
+        actor = Actor(runtime)
+        actor.act(6)
+        actor.say("someone waves")
+        actor.act()
+        resumed = actor.seen[-1]
         assert resumed.slots.tolist() == [*PREFIX, SLOT_RESUME]
         assert set(resumed.left.tolist()) == {LEFT_OPEN}
+        assert len(resumed.uniforms) == SEAM_CANDIDATES
 
-    def test_the_same_prompt_again_changes_nothing(self, bundle: Path) -> None:
-        runtime = Recorder(bundle)
-        character = Character(runtime, TEXT, None, Sampling())
+    def test_the_same_prompt_again_changes_nothing(self, runtime: Runtime) -> None:
+        actor = Actor(runtime)
         for _ in range(3):
-            character.set_prompt(TEXT)
-            character.next_block()
-        assert [len(step.slots) for step in runtime.seen] == [PROMPT_SLOTS + 1, 1, 1]
+            actor.say(TEXT)
+            actor.act()
+        assert [len(step.slots) for step in actor.seen] == [PROMPT_SLOTS + 1, 1, 1]
 
-    def test_a_dragged_slider_does_not_cut_every_block(self, bundle: Path) -> None:
-        runtime = Recorder(bundle)
-        character = Character(runtime, TEXT, EmotionCurve.constant("sad", 0.0), Sampling())
+    def test_a_dragged_slider_does_not_cut_every_block(self, runtime: Runtime) -> None:
+        actor = Actor(runtime, EmotionCurve.constant("sad", 0.0))
         for step in range(21):
-            character.set_emotion(EmotionCurve.constant("sad", step / 20))
-            character.next_block()
-        seams = [len(step.slots) > 1 for step in runtime.seen[1:]]
+            actor.character.set_emotion(EmotionCurve.constant("sad", step / 20))
+            actor.act()
+        seams = [len(step.slots) > 1 for step in actor.seen[1:]]
         assert 2 <= sum(seams) <= 4
         assert not any(a and b for a, b in zip(seams, seams[1:], strict=False))
 
-    def test_a_full_window_resumes_by_itself(self, bundle: Path) -> None:
-        runtime = Recorder(bundle)
-        character = Character(runtime, TEXT, None, Sampling())
-        for _ in range(WINDOW_TOKENS + 2):
-            character.next_block()
-        lengths = [len(step.slots) for step in runtime.seen]
+    def test_a_full_window_resumes_by_itself(self, runtime: Runtime) -> None:
+        actor = Actor(runtime)
+        actor.act(WINDOW_TOKENS + 2)
+        lengths = [len(step.slots) for step in actor.seen]
         assert lengths.count(PROMPT_SLOTS + 1 + KEPT_TOKENS) == 1
         assert lengths[0] == PROMPT_SLOTS + 1 and set(lengths[1:WINDOW_TOKENS]) == {1}
 
-    def test_a_change_before_the_first_token_begins_anew(self, bundle: Path) -> None:
-        runtime = Recorder(bundle)
-        character = Character(runtime, TEXT, None, Sampling())
-        character.set_prompt("someone waves")
-        character.next_block()
-        assert runtime.seen[0].slots.tolist() == [*PREFIX, SLOT_BEGIN]
+    def test_a_change_before_the_first_token_begins_anew(self, runtime: Runtime) -> None:
+        actor = Actor(runtime)
+        actor.say("someone waves")
+        actor.act()
+        assert actor.seen[0].slots.tolist() == [*PREFIX, SLOT_BEGIN]
+        assert len(actor.seen[0].uniforms) == 1
 
-    def test_an_emotion_curve_acts_token_by_token(self, bundle: Path) -> None:
-        runtime = Recorder(bundle)
+    def test_an_emotion_curve_acts_token_by_token(self, runtime: Runtime) -> None:
         curve = EmotionCurve((EmotionKey(0.0, {"neutral": 1.0}), EmotionKey(0.8, {"sad": 1.0}, 1.5)))
-        character = Character(runtime, TEXT, curve, Sampling(), total_tokens=9)
-        for _ in range(9):
-            character.next_block()
-        sad = [float(step.emotion[-1, EMOTIONS.index("sad")]) for step in runtime.seen]
+        actor = Actor(runtime, curve, total_tokens=9)
+        actor.act(9)
+        sad = [float(step.emotion[EMOTIONS.index("sad")]) for step in actor.seen]
         np.testing.assert_allclose(sad, np.minimum(np.arange(9) * 4 / 30 / 0.8, 1.0) * 1.5, atol=1e-6)
-        assert all((step.inferred == 0).all() for step in runtime.seen)
+        assert not any(step.inferred for step in actor.seen)
 
-    def test_a_new_curve_counts_from_now(self, bundle: Path) -> None:
-        runtime = Recorder(bundle)
-        character = Character(runtime, TEXT, None, Sampling())
-        for _ in range(5):
-            character.next_block()
-        character.set_emotion(EmotionCurve((EmotionKey(0.0, {"sad": 1.0}), EmotionKey(4 / 30, {"happy": 1.0}))))
-        character.next_block()
-        character.next_block()
-        names = [EMOTIONS[int(step.emotion[-1].argmax())] for step in runtime.seen[-2:]]
+    def test_a_new_curve_counts_from_now(self, runtime: Runtime) -> None:
+        actor = Actor(runtime)
+        actor.act(5)
+        keys = (EmotionKey(0.0, {"sad": 1.0}), EmotionKey(4 / 30, {"happy": 1.0}))
+        actor.character.set_emotion(EmotionCurve(keys))
+        actor.act(2)
+        names = [EMOTIONS[int(step.emotion.argmax())] for step in actor.seen[-2:]]
         assert names == ["sad", "happy"]
 
 

@@ -12,7 +12,7 @@ from torch import nn
 from animoe.errors import InvalidRequest, NotFound
 from animoe.models.backbone import linear_layers, make_backbone
 from animoe.models.cged import CGEDConfig
-from animoe.models.decode_step import DecodeStep
+from animoe.models.decode_step import DecodeStep, given_inputs
 from animoe.models.motion_lm import LMInputs, MotionLM, MotionLMConfig
 from animoe.models.planner import PlannerConfig
 from animoe.models.samoe import ExpertLinear, SAMoEConfig, merged_weights
@@ -166,15 +166,19 @@ def test_the_exported_step_has_the_same_forward_pass(tmp_path: Path, family: str
             nn.init.normal_(module.base.bias, std=0.5)  # zero at first: a forgotten bias would not show
     step, given = DecodeStep(lm), inputs(2)
     count = given.slots.shape[1]
-    plain = example_inputs(step, batch=2, new=count, past=0) | vars(given)
+    plain = example_inputs(step, batch=2, new=count, past=1, draws=2)
+    basis = lm.emotion.weight.T[None].expand(2, -1, -1)
+    plain |= {name: getattr(given, name) for name in ("slots", "codes", "left")}
     plain |= {
-        "shift": torch.zeros(2, PROMPT_SLOTS, lm.width),
-        "basis": lm.emotion.weight.T[None].expand(2, -1, -1),
+        "given": given_inputs(lm, given, torch.zeros(2, PROMPT_SLOTS, lm.width), basis),
         "positions": torch.arange(count).repeat(2, 1),
+        "past_mask": torch.full((3, 1), -1e9),
+        "draws": torch.arange(2),
         "temperature": torch.zeros(2),
+        "shares": torch.zeros(2, 3),
     }
     with torch.no_grad():
-        codes, _ = step(*plain.values())
+        codes, *_ = step(*plain.values())
         hidden = lm.hidden(given)[:, -1]
         drawn: list[torch.Tensor] = []
         for group in range(GROUPS):

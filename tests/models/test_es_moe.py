@@ -8,13 +8,15 @@ import pytest
 import torch
 from torch import Tensor
 
+from animoe.bundle.stacks import lay_out, split_experts
 from animoe.errors import InvalidRequest, ShapeError
 from animoe.models.cged import CGED, CGEDConfig
-from animoe.models.decode_step import DecodeStep, stack_experts
+from animoe.models.decode_names import input_names
+from animoe.models.decode_step import DecodeStep, given_inputs, stack_experts
 from animoe.models.motion_lm import OWN_LLAMA, LMInputs, MotionLM, MotionLMConfig
 from animoe.models.planner import Plan, PlannerConfig
 from animoe.models.samoe import MAX_EXPERTS, Gate, SAMoEConfig, first_key, merged_weights, top_k_weights
-from animoe.models.sequence import PROMPT_SLOTS, SLOT_BEGIN, SLOT_TOKEN
+from animoe.models.sequence import EXPERT_INPUTS, PROMPT_SLOTS, SLOT_BEGIN, SLOT_TOKEN
 from animoe.motion.emotion import EMOTIONS
 
 GROUPS, CODES, SENTENCE, WORDS = 3, 11, 16, 12
@@ -255,23 +257,24 @@ class TestDecodeStepWithExperts:
         step._draw = lambda hidden, *_: seen.append(hidden) or hidden.long()  # type: ignore[func-returns-value,assignment,method-assign]
         bank, batch = step.lm.experts, len(ids)
         assert bank is not None
+        stacks = stack_experts([bank.expert(i) for i in range(bank.count)], step.layers)
+        laid_out = lay_out(split_experts(dict(zip(EXPERT_INPUTS, (s.numpy() for s in stacks), strict=True))))
+        given = given_inputs(step.lm, sequence, plan.slots, plan.basis + step.lm.emotion.weight.T)
         step(
-            sequence.sentence,
-            plan.slots,
-            plan.basis + step.lm.emotion.weight.T,
-            ids,
-            shares,
+            given,
             sequence.slots,
             sequence.codes,
-            sequence.emotion,
-            sequence.inferred,
             sequence.left,
             torch.arange(sequence.slots.shape[1]).repeat(batch, 1),
-            torch.zeros(batch, step.layers, 2, 1, step.kv_heads, step.head_dim),
-            torch.zeros(batch, 1),
+            torch.zeros(batch, dtype=torch.long),
+            torch.zeros(1, dtype=torch.long),
+            torch.full((1, 1), -1e9),
+            torch.arange(batch),
             torch.rand(batch, GROUPS),
             torch.ones(batch),
             torch.ones(batch),
-            *stack_experts([bank.expert(i) for i in range(bank.count)], step.layers),
+            torch.zeros(batch, bank.count).scatter(1, ids, shares),
+            *[torch.zeros(1, step.kv_heads, 1, step.head_dim)] * (2 * step.layers),
+            *(torch.from_numpy(laid_out[name]) for name in input_names(step.layers) if name in laid_out),
         )
         return seen[0]

@@ -11,8 +11,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from animoe.bundle.stacks import lay_out, split_experts
 from animoe.errors import InvalidRequest, NotFound
-from animoe.models.decode_step import INPUT_NAMES, DecodeStep, sample_nucleus, stack_experts
+from animoe.models.decode_names import FEED_NAMES, input_names
+from animoe.models.decode_step import DecodeStep, given_inputs, sample_nucleus, stack_experts
 from animoe.models.motion_lm import OWN_LLAMA, LMInputs, MotionLM, MotionLMConfig
 from animoe.models.samoe import silent_expert
 from animoe.models.sequence import EXPERT_INPUTS, LEFT_OPEN, PROMPT_SLOTS, SLOT_BEGIN, SLOT_TOKEN
@@ -56,24 +58,44 @@ def sequence(batch: int = 2, tokens: int = 9, seed: int = 1) -> LMInputs:
     )
 
 
-def cut(inputs: LMInputs, first: int, last: int) -> dict[str, Tensor]:
-    """Positions first..last as keyword arguments of a decode step."""
-    fields = {name: value if name == "sentence" else value[:, first:last] for name, value in vars(inputs).items()}
-    return fields | {"positions": torch.arange(first, last).repeat(len(inputs.sentence), 1)}
+Cache = list[tuple[Tensor, Tensor]]
 
 
-def run_step(step: DecodeStep, inputs: LMInputs, first: int, last: int, **rest: Tensor) -> Any:
-    """Positions first..last through a step, without a planner and with a silent expert."""
+def run_step(
+    step: DecodeStep, inputs: LMInputs, first: int, last: int, past: Cache, mask: Tensor, **rest: Tensor
+) -> Any:
+    """Positions first..last through a step, without a planner and with a silent expert; greedy."""
     batch, lm = len(inputs.sentence), step.lm
-    plain = {
-        "shift": torch.zeros(batch, PROMPT_SLOTS, lm.width),
-        "basis": lm.emotion.weight.T[None].expand(batch, -1, -1),
-        "expert_ids": torch.zeros(batch, 1, dtype=torch.long),
-        "expert_weights": torch.ones(batch, 1),
+    basis = lm.emotion.weight.T[None].expand(batch, -1, -1)
+    given = given_inputs(lm, inputs, torch.zeros(batch, PROMPT_SLOTS, lm.width), basis)
+    stacks = stack_experts([silent_expert(lm.backbone, step.rank)], step.layers)
+    laid_out = lay_out(split_experts(dict(zip(EXPERT_INPUTS, (s.numpy() for s in stacks), strict=True))))
+    part = slice(first, last)
+    fields = {
+        "given": given[:, part],
+        "slots": inputs.slots[:, part],
+        "codes": inputs.codes[:, part],
+        "left": inputs.left[:, part],
+        "positions": torch.arange(first, last).repeat(batch, 1),
+        "rows": torch.arange(batch),
+        "active": torch.arange(batch),
+        "past_mask": mask,
+        "draws": torch.arange(batch),
+        "uniform": torch.rand(batch, GROUPS),
+        "temperature": torch.zeros(batch),
+        "top_p": torch.ones(batch),
+        "shares": torch.zeros(batch, 1),
     }
-    stacks = stack_experts([silent_expert(lm.backbone, 2)], step.layers)
-    fields = plain | cut(inputs, first, last) | rest
-    return step(*(fields[name] for name in INPUT_NAMES if name not in EXPERT_INPUTS), *stacks)
+    fields |= {f"past_key_{layer}": keys for layer, (keys, _) in enumerate(past)}
+    fields |= {f"past_value_{layer}": values for layer, (_, values) in enumerate(past)}
+    fields |= {name: torch.from_numpy(value) for name, value in laid_out.items()} | rest
+    return step(*(fields[name] for name in input_names(step.layers)))
+
+
+def empty(step: DecodeStep, places: int) -> tuple[Cache, Tensor]:
+    """A cache of one masked position."""
+    nothing = torch.zeros(places, step.kv_heads, 1, step.head_dim)
+    return [(nothing, nothing)] * step.layers, torch.full((places, 1), -1e9)
 
 
 class TestBackbones:
@@ -174,42 +196,46 @@ class TestDecodeStep:
         step, inputs = DecodeStep(lm).eval(), sequence()
         with torch.no_grad():
             hidden = lm.hidden(inputs)
-            past = torch.zeros(2, step.layers, 2, 1, step.kv_heads, step.head_dim)  # one masked position = empty
-            past_mask = torch.zeros(2, 1)
+            past, mask = empty(step, 2)
             for first, last in zip([0, *cuts], [*cuts, 14], strict=True):
-                codes, present = run_step(
-                    step,
-                    inputs,
-                    first,
-                    last,
-                    past=past,
-                    past_mask=past_mask,
-                    uniform=torch.rand(2, GROUPS),
-                    temperature=torch.zeros(2),
-                    top_p=torch.ones(2),
-                )
+                codes, keys, values = run_step(step, inputs, first, last, past, mask)
                 assert torch.equal(codes, greedy(lm, hidden[:, last - 1]))
-                past = torch.cat([past, present], dim=3)
-                past_mask = torch.cat([past_mask, torch.ones(2, last - first)], dim=1)
+                past = [
+                    (torch.cat([k, keys[i]], dim=2), torch.cat([v, values[i]], dim=2)) for i, (k, v) in enumerate(past)
+                ]
+                mask = torch.cat([mask, torch.zeros(2, last - first)], dim=1)
+
+    def test_any_places_in_any_order_and_several_draws(self, lm: MotionLM) -> None:
+        """Characters 0 and 1 have places 3 and 1 of four; the second is drawn twice."""
+        step, inputs = DecodeStep(lm).eval(), sequence()
+        rows, active = torch.tensor([3, 1]), torch.tensor([0, 1, 0, 0])
+        with torch.no_grad():
+            hidden = lm.hidden(inputs)[:, 13]
+            past, mask = empty(step, 2)
+            _, keys, values = run_step(step, inputs, 0, 13, past, mask)
+            places: Cache = []
+            for layer in range(step.layers):
+                k, v = torch.randn(4, *keys.shape[2:]), torch.randn(4, *keys.shape[2:])
+                k[rows], v[rows] = keys[layer], values[layer]
+                places.append((k, v))
+            draws = torch.tensor([1, 0, 1])
+            flat = {"temperature": torch.zeros(3), "top_p": torch.ones(3), "uniform": torch.rand(3, GROUPS)}
+            codes, *_ = run_step(
+                step, inputs, 13, 14, places, torch.zeros(4, 13), rows=rows, active=active, draws=draws, **flat
+            )
+        assert torch.equal(codes, greedy(lm, hidden)[draws])
 
     def test_its_inputs_are_named_in_the_order_of_the_exported_graph(self) -> None:
         code = DecodeStep.forward.__code__
-        assert (*code.co_varnames[1 : code.co_argcount], *EXPERT_INPUTS) == INPUT_NAMES
+        assert code.co_varnames[1 : code.co_argcount] == FEED_NAMES == input_names(3)[: len(FEED_NAMES)]
 
     def test_hidden_states_equal_the_library(self, lm: MotionLM) -> None:
         step, inputs = DecodeStep(lm).eval(), sequence()
         seen: list[Tensor] = []
         step._draw = lambda hidden, *_: seen.append(hidden) or hidden.long()  # type: ignore[func-returns-value,assignment,method-assign]
-        empty = {
-            "past": torch.zeros(2, step.layers, 2, 1, step.kv_heads, step.head_dim),
-            "past_mask": torch.zeros(2, 1),
-            "uniform": torch.rand(2, GROUPS),
-            "temperature": torch.ones(2),
-            "top_p": torch.ones(2),
-        }
         with torch.no_grad():
             for last in (1, 6, 14):
-                run_step(step, inputs, 0, last, **empty)
+                run_step(step, inputs, 0, last, *empty(step, 2))
                 torch.testing.assert_close(seen[-1], lm.hidden(inputs)[:, last - 1], atol=ATOL, rtol=0)
 
 

@@ -15,11 +15,12 @@ from safetensors.numpy import save_file
 
 from animoe.bundle.child import ensure_child
 from animoe.bundle.lock import bundle_lock
-from animoe.bundle.manifest import bundle_file, read_manifest
+from animoe.bundle.manifest import read_manifest
 from animoe.bundle.publishing import next_state, next_version, publish
 from animoe.bundle.scenarios import Column, ScenarioState, read_planner, read_state
 from animoe.client import Client
 from animoe.engine import Engine
+from animoe.engine.step_graph import OnnxStep
 from animoe.serving.learning import LearningConfig
 
 SCRIPT = Path(__file__).with_name("fake_import.py")
@@ -46,19 +47,14 @@ def publish_by_hand(folder: Path, name: str, *, seed: int = 0) -> Column:
 
 def _expert(folder: Path, layers: int, rank: int, random: np.random.Generator) -> dict[str, Any]:
     """Weights in the shapes of the generator's linear layers."""
-    import onnxruntime as ort
-
-    session = ort.InferenceSession(bundle_file(folder, "motion_lm_step.onnx"), providers=["CPUExecutionProvider"])
     found = {}
-    for value in session.get_inputs():
-        kind, _, side = value.name.rpartition("_")
-        if side not in ("up", "down") or not kind.endswith("_proj"):
-            continue
+    for name, (_, _, width) in OnnxStep(folder).expert_shapes(rank).items():
+        kind, side = name.rsplit("_", 1)
         part = "mlp" if kind in ("gate_proj", "up_proj", "down_proj") else "self_attn"
         for layer in range(layers):
-            weight = random.normal(scale=0.3, size=(rank, int(value.shape[3]))).astype(np.float32)
-            name = f"base_model.model.layers.{layer}.{part}.{kind}.lora_{'A' if side == 'down' else 'B'}.weight"
-            found[name] = np.ascontiguousarray(weight if side == "down" else weight.T)
+            weight = random.normal(scale=0.3, size=(rank, width)).astype(np.float32)
+            key = f"base_model.model.layers.{layer}.{part}.{kind}.lora_{'A' if side == 'down' else 'B'}.weight"
+            found[key] = np.ascontiguousarray(weight if side == "down" else weight.T)
     return found
 
 

@@ -88,6 +88,12 @@ def _parser() -> argparse.ArgumentParser:
     settle.add_argument("--out", type=Path, required=True)
     settle.add_argument("--card", type=Path, help="model card (default: the one of the bundle that it builds on)")
 
+    again = _command(
+        commands, "reexport", "write a bundle's decode step anew from its weights, after an update", _reexport
+    )
+    again.add_argument("bundle", type=Path, help="bundle folder; a child after its parent")
+    again.add_argument("--float32", action="store_true", help="matrix products in float32 instead of int8")
+
     sequence = _command(commands, "sequence", "learn scenarios one after another, to measure forgetting", _sequence)
     add_sequence_options(sequence)
     text = "judge learnt sequences: figures per scenario, forgetting, controls, emotion and intensity; one HTML page"
@@ -268,6 +274,13 @@ def _bundle(options: argparse.Namespace) -> int:
 
         remember_base(options.out, _taught(options), Evaluator.load(options.evaluator))
         print("it can learn: `animoe pack import PACK --scenario NAME --parent " + f"{options.out}`")
+    return 0
+
+
+def _reexport(options: argparse.Namespace) -> int:
+    from animoe_trainer.reexport import reexport_step
+
+    print(f"{options.bundle}: {reexport_step(options.bundle, integers=not options.float32)}")
     return 0
 
 

@@ -22,13 +22,16 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
-from animoe.models.decode_step import INPUT_NAMES, OUTPUT_NAMES, DecodeStep, stack_experts
+from animoe.bundle.int8 import use_integers
+from animoe.bundle.stacks import lay_out, split_experts
+from animoe.models.decode_names import FEED_NAMES, OUTPUT_NAMES, input_names
+from animoe.models.decode_step import DecodeStep, stack_experts
 from animoe.models.motion_lm import MotionLM
-from animoe.models.samoe import SAMoEConfig, silent_expert
-from animoe.models.sequence import EXPERT_INPUTS, PROMPT_SLOTS, SLOT_TOKEN
+from animoe.models.samoe import silent_expert
+from animoe.models.sequence import EXPERT_INPUTS, FAMILIES, SLOT_TOKEN
 from animoe.models.tokenizer import Tokenizer
-from animoe.motion.emotion import EMOTIONS
 
+_OPSET = 23  # rotary embedding and RMS norm are one node each
 _LARGE = 256  # elements; smaller constants stay as they are
 
 
@@ -63,53 +66,77 @@ def export_decoder(tokenizer: Tokenizer, weights: Path, path: Path) -> None:
     onnx.save(model, str(path))
 
 
-def export_motion_lm(lm: MotionLM, weights: Path, path: Path) -> None:
-    """Writes one decode step; `weights` is the bundle's safetensors file (half precision) beside it."""
+def export_motion_lm(lm: MotionLM, weights: Path, path: Path, *, integers: bool = True) -> None:
+    """Writes one decode step.
+
+    Args:
+        weights: the bundle's safetensors file of the generator (half precision) beside it.
+        integers: matrix products in int8 (`bundle.int8`); else in float32.
+    """
     step = DecodeStep(lm.eval())
-    batch, new, past, used, stored = (torch.export.Dim(name) for name in ("batch", "new", "past", "used", "stored"))
-    example = example_inputs(step, batch=2, new=3, past=5)
-    axes: dict[str, dict[int, Any]] = {name: {0: batch} for name in INPUT_NAMES}
-    for name in ("slots", "codes", "emotion", "inferred", "left", "positions"):
-        axes[name][1] = new
-    axes["past"][3] = past
-    axes["past_mask"][1] = past
-    for name in ("expert_ids", "expert_weights"):
-        axes[name][1] = used
-    for name in EXPERT_INPUTS:
-        axes[name] = {0: stored}
-    shapes: dict[str, Any] = {name: axes[name] for name in INPUT_NAMES if name not in EXPERT_INPUTS}
-    shapes["stacks"] = tuple(axes[name] for name in EXPERT_INPUTS)  # one argument, many inputs
-    model = _export(step, tuple(example.values()), list(INPUT_NAMES), list(OUTPUT_NAMES), axes, shapes)
-    _point_into(model, weights)
+    example = example_inputs(step, batch=3, new=2, past=5, draws=4)
+    axes = {name: _step_axes(name, step.rank) for name in example}
+    shapes: dict[str, Any] = {name: axes[name] for name in FEED_NAMES}
+    shapes["rest"] = tuple(axes[name] for name in example if name not in FEED_NAMES)  # one argument, many inputs
+    model = _export(step, tuple(example.values()), list(example), list(OUTPUT_NAMES), axes, shapes)
+    widened = _point_into(model, weights)
+    if integers:
+        use_integers(model, widened)
     onnx.save(model, str(path))
 
 
-def example_inputs(step: DecodeStep, *, batch: int, new: int, past: int) -> dict[str, Tensor]:
-    """Well-formed inputs of a decode step, in the order of INPUT_NAMES."""
-    config, planner = step.lm.config, step.lm.planner
-    rank = (planner.config.samoe if planner is not None else SAMoEConfig()).rank
-    positions = past + torch.arange(new).repeat(batch, 1)
-    return {
-        "sentence": torch.randn(batch, config.sentence_dim),
-        "shift": torch.randn(batch, PROMPT_SLOTS, step.lm.width),
-        "basis": torch.randn(batch, len(EMOTIONS), step.lm.width),
-        "expert_ids": torch.arange(2).repeat(batch, 1),
-        "expert_weights": torch.rand(batch, 2),
+def _step_axes(name: str, rank: int) -> dict[int, Any]:
+    """Free axes of an input of the step."""
+    dim = torch.export.Dim
+    batch, new, draws, places, stored = (dim(n) for n in ("batch", "new", "draws", "places", "stored"))
+    if name.startswith("past_"):
+        return {0: places, 1 if name == "past_mask" else 2: dim("past")}
+    if name in ("rows", "shares"):
+        return {0: batch, 1: stored} if name == "shares" else {0: batch}
+    if name in FEED_NAMES:
+        if name == "active":
+            return {0: places}
+        return {0: draws} if name in ("draws", "uniform", "temperature", "top_p") else {0: batch, 1: new}
+    kind, side, _ = name.rsplit("_", 2)
+    if side == "in":
+        return {1: len(FAMILIES[kind]) * rank * stored}
+    return {1 if side == "scale" else 0: rank * stored}
+
+
+def example_inputs(
+    step: DecodeStep, *, batch: int, new: int, past: int, draws: int, experts: int = 3
+) -> dict[str, Tensor]:
+    """Well-formed inputs of a decode step in the order of its inputs; its cache has one place more than the batch."""
+    config, places = step.lm.config, batch + 1
+    silent = silent_expert(step.lm.backbone, step.rank)
+    loud = [
+        {name: (torch.randn_like(a), torch.randn_like(b)) for name, (a, b) in silent.items()} for _ in range(experts)
+    ]
+    stacks = dict(zip(EXPERT_INPUTS, (s.numpy() for s in stack_experts(loud, step.layers)), strict=True))
+    laid_out = lay_out(split_experts(stacks))
+    rows = torch.randperm(places)[:batch]
+    active = torch.zeros(places, dtype=torch.long)
+    active[rows] = torch.arange(batch)
+    found = {
+        "given": torch.randn(batch, new, step.lm.width),
         "slots": torch.full((batch, new), SLOT_TOKEN),
         "codes": torch.randint(config.codebook_size, (batch, new, config.groups)),
-        "emotion": torch.rand(batch, new, len(EMOTIONS)),
-        "inferred": torch.zeros(batch, new),
         "left": torch.arange(new).repeat(batch, 1),
-        "positions": positions,
-        "past": torch.randn(batch, step.layers, 2, past, step.kv_heads, step.head_dim),
-        "past_mask": torch.ones(batch, past),
-        "uniform": torch.rand(batch, config.groups),
-        "temperature": torch.ones(batch),
-        "top_p": torch.full((batch,), 0.95),
-        **dict(
-            zip(EXPERT_INPUTS, stack_experts([silent_expert(step.lm.backbone, rank)] * 3, step.layers), strict=True)
-        ),
+        "positions": past + torch.arange(new).repeat(batch, 1),
+        "rows": rows,
+        "active": active,
+        "past_mask": torch.where(torch.rand(places, past) < 0.7, 0.0, -1e9),
+        "draws": torch.randint(batch, (draws,)),
+        "uniform": torch.rand(draws, config.groups),
+        "temperature": torch.ones(draws),
+        "top_p": torch.full((draws,), 0.95),
+        "shares": torch.rand(batch, experts) * 0.1,
     }
+    shape = (places, step.kv_heads, past, step.head_dim)
+    found |= {
+        name: torch.randn(shape) for name in input_names(step.layers) if name.startswith("past_") and name not in found
+    }
+    return found | {name: torch.from_numpy(laid_out[name]) for name in input_names(step.layers) if name in laid_out}
 
 
 def _export(
@@ -130,6 +157,7 @@ def _export(
             dynamic_shapes=shapes or axes,
             dynamo=True,
             verbose=False,
+            opset_version=_OPSET,
         )
     assert program is not None
     model: onnx.ModelProto = program.model_proto
@@ -197,10 +225,13 @@ def _replace(model: onnx.ModelProto, replacements: dict[str, TensorProto], nodes
     model.graph.node.extend(graph_nodes)
 
 
-def _point_into(model: onnx.ModelProto, weights: Path) -> None:
+def _point_into(model: onnx.ModelProto, weights: Path) -> set[str]:
     """Replaces large float constants by references into a half-precision safetensors file.
 
     Constants that half precision does not hold exactly (statistics, the root's scale) stay in the graph.
+
+    Returns:
+        The names under which the graph uses the weights.
 
     Raises:
         RuntimeError: a weight of the graph is not in the file (the file belongs to another model).
@@ -222,6 +253,7 @@ def _point_into(model: onnx.ModelProto, weights: Path) -> None:
         replacements[tensor.name] = _external(f"{tensor.name}__half", dims, weights.name, *place)
         nodes += _widen(tensor.name, transposed=transposed)
     _replace(model, replacements, nodes)
+    return set(replacements)
 
 
 def _external(name: str, dims: list[int], location: str, offset: int, length: int) -> TensorProto:

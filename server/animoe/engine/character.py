@@ -1,4 +1,4 @@
-"""One character: prompt and emotion in, tokens and frames out, one token (4 frames) at a time.
+"""One character: what it does next, one token (4 frames) at a time. The engine computes it, in batches.
 
 The generator sees [prompt][begin][tokens so far]. When the window is full the sequence is re-anchored:
 [prompt][resume][last few tokens], which is how crops from the middle of clips look in training.
@@ -12,15 +12,15 @@ continues the present motion most smoothly, and the decoder's own state carries 
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import dataclass
 
 import numpy as np
 
+from animoe.engine.prompts import PlannedPrompt
 from animoe.engine.requests import Sampling
-from animoe.engine.runtime import PlannedPrompt, Runtime, StepInputs
 from animoe.models.sequence import LEFT_OPEN, MAX_LEFT, PROMPT_SLOTS, SLOT_BEGIN, SLOT_RESUME, SLOT_TOKEN
 from animoe.motion.emotion import EmotionCurve
-from animoe.motion.features import HEIGHT, LOCAL_ROTATIONS, YAW_RATE, RootState, features_to_pose
-from animoe.motion.pose_block import PoseBlock
+from animoe.motion.features import HEIGHT, LOCAL_ROTATIONS, RootState
 from animoe.motion.root_codes import FRAMES_PER_TOKEN
 from animoe.rig.canonical import FRAME_RATE_HZ
 from animoe.rig.rotations import Array
@@ -28,6 +28,8 @@ from animoe.rig.rotations import Array
 WINDOW_TOKENS = 40
 KEPT_TOKENS = 12
 """Tokens carried over when the window is full (1.6 s)."""
+WINDOW = PROMPT_SLOTS + 1 + WINDOW_TOKENS
+"""Positions of a full window."""
 SEAM_CANDIDATES = 16
 EMOTION_STEP = 0.25
 """How far the emotion moves (sum of absolute changes) before it is a change; less only tints what is going on."""
@@ -37,43 +39,71 @@ MIN_SEAM_TOKENS = 2
 _SECONDS_PER_TOKEN = FRAMES_PER_TOKEN / FRAME_RATE_HZ
 
 
+@dataclass(frozen=True, eq=False)
+class StepInputs:
+    """New positions of one character that lead up to its next token.
+
+    Attributes:
+        slots, left, positions: (S,) int64 and codes: (S, G) int64, as in `models.motion_lm.LMInputs`. Position 0 starts
+            anew, with an empty cache.
+        emotion: (E,) of the next token; all positions carry it. inferred: the text suggests it.
+        uniforms: (C, G) in [0, 1): C candidates are drawn for the next token.
+    """
+
+    slots: Array
+    codes: Array
+    left: Array
+    positions: Array
+    emotion: Array
+    inferred: bool
+    uniforms: Array
+
+
 class Character:
-    """Generates a stream of pose blocks. Not thread-safe; cheap (about 1 MB)."""
+    """Says what it needs for its next token (`next_inputs`) and takes it in (`take`). Not thread-safe.
+
+    Args:
+        prompt: first performed. groups: codes per token. state: (rows, width) of the decoder before its first token.
+        total_tokens: of a clip; None never ends.
+    """
 
     def __init__(
         self,
-        runtime: Runtime,
-        text: str,
+        prompt: PlannedPrompt,
         emotion: EmotionCurve | None,
         sampling: Sampling,
         *,
+        groups: int,
+        state: Array,
         total_tokens: int | None = None,
     ) -> None:
-        self._runtime, self._sampling = runtime, sampling
-        self._prompt = runtime.plan(text)
+        self.sampling = sampling
+        self.state, self.root = state, RootState()
+        self._prompt, self._groups, self._total = prompt, groups, total_tokens
         self._random = np.random.Generator(np.random.Philox(sampling.seed))
-        self._total = total_tokens
         self._emotion, self._emotion_start = emotion, 0
         self._count = 0
         self._tokens: deque[Array] = deque(maxlen=KEPT_TOKENS)  # a session may last for days
-        self._cache = runtime.new_cache(PROMPT_SLOTS + 1 + WINDOW_TOKENS)
-        self._state = runtime.new_decoder_state()
-        self._root = RootState()
         self._recent: Array | None = None  # features of the last two frames
+        self._length = 0  # positions of the window that the generator has seen
+        self._kept = 0  # tokens that a fresh window starts with
         self._seam, self._last_seam = False, -MIN_SEAM_TOKENS
         self._felt = self._emotion_now()
-        self._pending: StepInputs = self._prefix(SLOT_BEGIN, [])
 
     @property
     def prompt(self) -> PlannedPrompt:
         """What is being performed, and with which experts."""
         return self._prompt
 
-    def set_prompt(self, text: str) -> None:
+    @property
+    def first_frame(self) -> int:
+        """Of the next token."""
+        return self._count * FRAMES_PER_TOKEN
+
+    def set_prompt(self, prompt: PlannedPrompt) -> None:
         """Goes on with another prompt, or newer experts, from the next token; the same ones again change nothing."""
-        plan = self._runtime.plan(text)
-        if (text, plan.scenarios) != (self._prompt.text, self._prompt.scenarios):
-            self._prompt = plan
+        if (prompt.text, prompt.scenarios) != (self._prompt.text, self._prompt.scenarios):
+            self._prompt = prompt
             self._change()
 
     def set_emotion(self, emotion: EmotionCurve | None) -> None:
@@ -83,33 +113,41 @@ class Character:
         if inferred_before != (emotion is None):
             self._change()  # else the next token sees whether the vector moved far enough
 
-    def next_block(self) -> PoseBlock:
-        """Draws one token and decodes its four frames."""
+    def next_inputs(self) -> StepInputs:
+        """What the generator must see for the next token. To be followed by `take`."""
         if self._emotion_moved():
             self._change()
-        count = SEAM_CANDIDATES if self._seam else 1
-        candidates = self._runtime.step(
-            self._prompt,
-            self._pending,
-            self._cache,
-            self._random.random((count, self._runtime.manifest.groups), dtype=np.float32),
-            temperature=self._sampling.temperature,
-            top_p=self._sampling.top_p,
+        slots, codes = self._window() if not self._length else (np.array([SLOT_TOKEN]), self._tokens[-1][None])
+        first, count = self._length, len(slots)
+        self._length += count
+        return StepInputs(
+            slots=slots,
+            codes=codes,
+            left=self._left(count, has_prefix=first == 0),
+            positions=np.arange(first, first + count),
+            emotion=self._emotion_now(),
+            inferred=self._emotion is None,
+            uniforms=self._random.random((SEAM_CANDIDATES if self._seam else 1, self._groups), dtype=np.float32),
         )
-        features, states = self._runtime.decode(candidates[:, None], np.repeat(self._state, count, axis=0))
-        best = 0 if self._recent is None else int(np.argmin(seam_cost(self._recent, features)))
-        codes, frames, self._state = candidates[best], features[best], states[best : best + 1]
-        first = self._count * FRAMES_PER_TOKEN
-        self._tokens.append(codes)
+
+    def take(self, codes: Array, features: Array, states: Array) -> Array:
+        """Chooses among C drawn tokens the one that continues the motion best.
+
+        Args:
+            codes: (C, G). features: (C, 4, 140) and states: (C, rows, width) of the decoder after each.
+
+        Returns:
+            (4, 140) features of the chosen one.
+        """
+        best = 0 if self._recent is None or len(codes) == 1 else int(np.argmin(seam_cost(self._recent, features)))
+        self._tokens.append(codes[best].copy())
+        self.state = states[best].copy()  # not a view: it would keep a whole batch
+        chosen: Array = features[best]
+        self._recent, self._seam = chosen[-2:].copy(), False
         self._count += 1
-        self._recent, self._seam = frames[-2:], False
-        if self._cache.room:
-            self._pending = self._inputs(np.array([SLOT_TOKEN]), [codes], self._cache.length)
-        else:
+        if self._length == WINDOW:
             self._anchor(KEPT_TOKENS)
-        headings = self._root.yaw + np.cumsum(frames[:, YAW_RATE].ravel(), dtype=np.float64) / FRAME_RATE_HZ
-        rotations, positions, contacts = features_to_pose(frames, self._root)
-        return PoseBlock(first, rotations, positions, contacts, headings)
+        return chosen
 
     def _emotion_moved(self) -> bool:
         if self._count - self._last_seam < MIN_SEAM_TOKENS:
@@ -124,27 +162,14 @@ class Character:
 
     def _anchor(self, kept: int) -> None:
         """Starts a fresh window from the last tokens; before the first token there is nothing to resume."""
-        self._cache.clear()
-        recent = list(self._tokens)[-kept:] if kept else []
-        self._pending = self._prefix(SLOT_RESUME if self._count else SLOT_BEGIN, recent)
+        self._length, self._kept = 0, min(kept, len(self._tokens))
 
-    def _prefix(self, opening: int, recent: list[Array]) -> StepInputs:
+    def _window(self) -> tuple[Array, Array]:
+        """Slots (S,) and codes (S, G) of a fresh window."""
+        opening = SLOT_RESUME if self._count else SLOT_BEGIN
+        recent = list(self._tokens)[-self._kept :] if self._kept else []
         slots = np.array([*range(PROMPT_SLOTS), opening, *[SLOT_TOKEN] * len(recent)])
-        blank = np.zeros(self._runtime.manifest.groups, dtype=np.int64)
-        return self._inputs(slots, [blank] * (PROMPT_SLOTS + 1) + recent, 0)
-
-    def _inputs(self, slots: Array, codes: list[Array], position: int) -> StepInputs:
-        """Inputs of S positions that lead up to the next token; all of them carry that token's emotion."""
-        count = len(slots)
-        row = self._emotion_now()
-        return StepInputs(
-            slots=slots.astype(np.int64),
-            codes=np.stack(codes).astype(np.int64),
-            emotion=np.tile(row, (count, 1)),
-            inferred=np.full(count, float(self._emotion is None), dtype=np.float32),
-            left=self._left(count, has_prefix=position == 0),
-            positions=np.arange(position, position + count, dtype=np.int64),
-        )
+        return slots, np.stack([np.zeros(self._groups, dtype=np.int64)] * (PROMPT_SLOTS + 1) + recent)
 
     def _emotion_now(self) -> Array:
         """(E,) emotion vector of the next token; what the text suggests when the emotion is left to it."""

@@ -1,20 +1,44 @@
-"""The engine: a bundle made ready to perform. Knows nothing of gRPC."""
+"""The engine: a bundle made ready to perform, for one character or hundreds. Knows nothing of gRPC.
+
+Every character asks for one token (4 frames) at a time and says when its motion runs out. One thread works through what
+was asked for: `Engine.step` schedules, runs, updates. It lives as long as somebody asks.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
 
 from animoe.bundle.manifest import default_bundle
+from animoe.engine.batch import Row
 from animoe.engine.character import Character
+from animoe.engine.observer import NOBODY, Observer
+from animoe.engine.prompts import PlannedPrompt
 from animoe.engine.requests import ClipRequest, SessionRequest, check_prompt
-from animoe.engine.runtime import PlannedPrompt, Runtime
+from animoe.engine.runtime import Runtime
+from animoe.engine.scheduler import Pull, Scheduler
 from animoe.motion.emotion import EMOTIONS, EmotionCurve
+from animoe.motion.features import features_to_poses
 from animoe.motion.pose_block import PoseBlock
 from animoe.motion.root_codes import FRAMES_PER_TOKEN
+from animoe.retarget.solver import Retargeter, RetargetState, RigBlock
 from animoe.rig.canonical import FRAME_RATE_HZ
+from animoe.rig.rotations import Array
+
+CLIP_PATIENCE_S = 0.1
+"""A clip has no playhead: live characters whose motion runs out sooner go first."""
+_IDLE_S = 1.0
+"""The thread ends when nothing was asked for during this time; the next token starts another."""
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -48,10 +72,23 @@ class Performance:
 
 
 class Engine:
-    """Generates clips and live sessions from one bundle. Safe to use from several threads."""
+    """Generates clips and live sessions from one bundle. Safe to use from several threads.
 
-    def __init__(self, runtime: Runtime) -> None:
+    Args:
+        runtime: the models.
+        clock: seconds, monotonic; deadlines are by it.
+
+    Attributes:
+        observer: hears of every step.
+    """
+
+    def __init__(self, runtime: Runtime, clock: Callable[[], float] = time.monotonic) -> None:
+        self.observer: Observer = NOBODY
         self._runtime = runtime
+        self._scheduler = Scheduler()
+        self._clock = clock
+        self._thread: threading.Thread | None = None
+        self._lock = threading.Lock()
 
     @property
     def folder(self) -> Path:
@@ -92,12 +129,87 @@ class Engine:
 
     def generate(self, request: ClipRequest) -> GeneratedClip:
         """A clip to iterate over."""
-        return GeneratedClip(self._runtime, request)
+        frames = max(1, round(request.seconds * FRAME_RATE_HZ))
+        return GeneratedClip(self._open(request, math.ceil(frames / FRAMES_PER_TOKEN)), frames)
 
     def open_session(self, request: SessionRequest) -> LiveSession:
         """Starts an endless performance."""
-        character = Character(self._runtime, request.text, request.emotion, request.sampling)
-        return LiveSession(self._runtime, character)
+        return self._open(request, None)
+
+    def step(self) -> None:
+        """One batch of tokens: those whose motion runs out first."""
+        pulls = self._scheduler.take()
+        started = self._clock()
+        self.observer.queue(len(pulls) + len(self._scheduler))
+        try:
+            features = self._run(pulls)
+            self._update(pulls, features)
+        except BaseException as error:
+            for pull in pulls:
+                pull.done(None, error)
+        self.observer.step(len(pulls), self._clock() - started)
+
+    def ask(self, pull: Pull) -> None:
+        """Adds a token to what the engine's thread works through."""
+        self._scheduler.add(pull)
+        with self._lock:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._work, name="animoe-engine", daemon=True)
+                self._thread.start()
+
+    def _open(self, request: ClipRequest | SessionRequest, total_tokens: int | None) -> LiveSession:
+        runtime = self._runtime
+        character = Character(
+            runtime.plan(request.text),
+            request.emotion,
+            request.sampling,
+            groups=runtime.manifest.groups,
+            state=runtime.new_decoder_state()[0],
+            total_tokens=total_tokens,
+        )
+        return LiveSession(self, runtime, character, self._clock)
+
+    def _work(self) -> None:
+        while True:
+            while self._scheduler.wait(self._clock, _IDLE_S):
+                self.step()
+            with self._lock:
+                if not len(self._scheduler):
+                    self._thread = None
+                    return
+
+    def _run(self, pulls: Sequence[Pull]) -> Array:
+        """Tokens drawn and decoded, the best of each character's candidates: features (B, 4, 140)."""
+        characters = [pull.character for pull in pulls]
+        counts = [len(pull.row.inputs.uniforms) for pull in pulls]
+        codes = self._runtime.step([pull.row for pull in pulls])
+        before = np.stack([character.state for character in characters])
+        features, states = self._runtime.decode(codes[:, None], np.repeat(before, counts, axis=0))
+        ends = np.cumsum(counts)
+        chosen = [
+            character.take(codes[end - count : end], features[end - count : end], states[end - count : end])
+            for character, count, end in zip(characters, counts, ends, strict=True)
+        ]
+        return np.stack(chosen)
+
+    def _update(self, pulls: Sequence[Pull], features: Array) -> None:
+        """Features become poses, and poses on rigs, which are handed out."""
+        rotations, positions, contacts, headings = features_to_poses(features, [p.character.root for p in pulls])
+        blocks = [
+            PoseBlock(pull.first_frame, rotations[i], positions[i], contacts[i], headings[i])
+            for i, pull in enumerate(pulls)
+        ]
+        by_rig: dict[Retargeter, list[int]] = {}
+        for index, pull in enumerate(pulls):
+            if pull.rig is None:
+                pull.done(blocks[index], None)
+            else:
+                by_rig.setdefault(pull.rig[0], []).append(index)
+        for retargeter, members in by_rig.items():
+            states = [rig[1] for rig in (pulls[i].rig for i in members) if rig is not None]
+            made = retargeter.apply_many([blocks[i] for i in members], states)
+            for index, block in zip(members, made, strict=True):
+                pulls[index].done(block, None)
 
 
 class GeneratedClip:
@@ -107,11 +219,9 @@ class GeneratedClip:
         performance: what performs it.
     """
 
-    def __init__(self, runtime: Runtime, request: ClipRequest) -> None:
-        self._left = max(1, round(request.seconds * FRAME_RATE_HZ))
-        tokens = math.ceil(self._left / FRAMES_PER_TOKEN)
-        self._character = Character(runtime, request.text, request.emotion, request.sampling, total_tokens=tokens)
-        self.performance = _performance(runtime, self._character.prompt)
+    def __init__(self, session: LiveSession, frames: int) -> None:
+        self._session, self._left = session, frames
+        self.performance = session.performance
 
     def __iter__(self) -> Iterator[PoseBlock]:
         return self
@@ -119,16 +229,23 @@ class GeneratedClip:
     def __next__(self) -> PoseBlock:
         if self._left <= 0:
             raise StopIteration
-        block = _cut(self._character.next_block(), self._left)
+        block = _cut(self._session.next_block(CLIP_PATIENCE_S), self._left)
         self._left -= block.frame_count
         return block
 
 
 class LiveSession:
-    """A live character whose prompt and emotion may change at any time. Not thread-safe."""
+    """A live character whose prompt and emotion may change at any time. Not thread-safe.
 
-    def __init__(self, runtime: Runtime, character: Character) -> None:
-        self._runtime, self._character = runtime, character
+    Attributes:
+        clock: seconds; deadlines are by it.
+    """
+
+    def __init__(self, engine: Engine, runtime: Runtime, character: Character, clock: Callable[[], float]) -> None:
+        self._engine, self._runtime, self._character = engine, runtime, character
+        self._place = runtime.places.take()
+        weakref.finalize(character, runtime.places.give_back, self._place)
+        self.clock = clock
 
     @property
     def performance(self) -> Performance:
@@ -142,15 +259,38 @@ class LiveSession:
             InvalidRequest: empty or too long.
         """
         check_prompt(text)
-        self._character.set_prompt(text)
+        self._character.set_prompt(self._runtime.plan(text))
 
     def set_emotion(self, emotion: EmotionCurve | None) -> None:
         """From the next block on, feel like this; curve times count from now. None leaves it to the text."""
         self._character.set_emotion(emotion)
 
-    def next_block(self) -> PoseBlock:
-        """The next 4 frames."""
-        return self._character.next_block()
+    def next_block(self, patience_s: float = 0.0) -> PoseBlock:
+        """The next 4 frames; whoever needs its own within `patience_s` goes first."""
+        return self.ask_block(self.clock() + patience_s).result()
+
+    def ask_block(self, deadline_s: float) -> Future[PoseBlock]:
+        """Asks for the next 4 frames, as `ask_frames` does, on the canonical skeleton."""
+        found: Future[PoseBlock] = Future()
+        self._ask(deadline_s, None, found)
+        return found
+
+    def ask_frames(self, deadline_s: float, retargeter: Retargeter, state: RetargetState) -> Future[RigBlock]:
+        """Asks for the next 4 frames on a rig; nothing may be changed or asked before they are there.
+
+        Args:
+            deadline_s: when the frames so far run out, by `clock`.
+            state: of this character and `retargeter`.
+        """
+        found: Future[RigBlock] = Future()
+        self._ask(deadline_s, (retargeter, state), found)
+        return found
+
+    def _ask(self, deadline_s: float, rig: tuple[Retargeter, RetargetState] | None, found: Future[T]) -> None:
+        character = self._character
+        first_frame = character.first_frame
+        row = Row(character.prompt, character.next_inputs(), character.sampling, self._place)
+        self._engine.ask(Pull(character, row, deadline_s, first_frame, rig, found))
 
 
 def _performance(runtime: Runtime, prompt: PlannedPrompt) -> Performance:

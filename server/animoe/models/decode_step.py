@@ -1,9 +1,12 @@
 """One step of the motion LM as a plain graph: key/value cache, code heads and sampling in, codes and new cache out.
 
 This is what is exported to ONNX. It re-states the Llama forward pass over the *same* parameters as `MotionLM`, because
-the library's cache objects do not export; `MotionLM.hidden` stays the oracle that tests compare against. Experts are
-inputs, stacked per kind of layer, and each character names the few that it uses: a batch may mix any experts at any
-weights, an expert is added without another export, and the cost does not grow with their number.
+the library's cache objects do not export; `MotionLM.hidden` stays the oracle that tests compare against.
+
+Made for crowds. The cache of a character has a place in a larger one (`past_key_*`, `past_value_*`: n places) that the
+step reads where it lies; the batch may hold any of those characters, in any order. Experts are inputs
+(`bundle.stacks`): a batch may mix any experts at any weights, and one is added without another export. Several
+candidates may be drawn from one character's hidden state. Nothing in a row depends on the other rows.
 """
 
 from __future__ import annotations
@@ -17,34 +20,18 @@ from torch.nn import functional as F
 
 from animoe.errors import InvalidRequest
 from animoe.models.motion_lm import LMInputs, MotionLM
-from animoe.models.samoe import ExpertLinear
-from animoe.models.sequence import ADAPTED, EXPERT_INPUTS
+from animoe.models.samoe import ExpertLinear, SAMoEConfig
+from animoe.models.sequence import ADAPTED, FAMILIES, PROMPT_SLOTS, SLOT_TOKEN, step_stack_names
 
 EXPORTED = ("llama", "mistral", "qwen2")
 """Model types of one forward pass: Mistral's window is longer than any of our sequences, Qwen2 adds biases."""
 MOST_WEIGHTS = 500_000_000
 """Of an exported generator: ONNX keeps a graph with its weights in one message of at most 2 GiB while it is made."""
 MIN_TEMPERATURE = 1e-3
-INPUT_NAMES = (
-    "sentence",
-    "shift",
-    "basis",
-    "expert_ids",
-    "expert_weights",
-    "slots",
-    "codes",
-    "emotion",
-    "inferred",
-    "left",
-    "positions",
-    "past",
-    "past_mask",
-    "uniform",
-    "temperature",
-    "top_p",
-    *EXPERT_INPUTS,
-)
-OUTPUT_NAMES = ("next_codes", "present")
+_FAR = -1e9
+"""Added to attention where nothing may be seen: its weight is exactly 0."""
+MOST_CODES = 64
+"""Likeliest codes that may be drawn: to sort a whole codebook costs more than the heads; the nucleus is smaller."""
 
 
 class DecodeStep(nn.Module):
@@ -71,6 +58,7 @@ class DecodeStep(nn.Module):
         self.kv_heads: int = config.num_key_value_heads
         self.head_dim: int = getattr(config, "head_dim", None) or config.hidden_size // self.heads
         self.layers: int = config.num_hidden_layers
+        self.rank: int = (lm.planner.config.samoe if lm.planner is not None else SAMoEConfig()).rank
         rope = getattr(config, "rope_parameters", None) or {}
         if rope.get("rope_type", "default") != "default" or config.hidden_act != "silu":
             raise InvalidRequest(
@@ -83,98 +71,158 @@ class DecodeStep(nn.Module):
 
     def forward(
         self,
-        sentence: Tensor,
-        shift: Tensor,
-        basis: Tensor,
-        expert_ids: Tensor,
-        expert_weights: Tensor,
+        given: Tensor,
         slots: Tensor,
         codes: Tensor,
-        emotion: Tensor,
-        inferred: Tensor,
         left: Tensor,
         positions: Tensor,
-        past: Tensor,
+        rows: Tensor,
+        active: Tensor,
         past_mask: Tensor,
+        draws: Tensor,
         uniform: Tensor,
         temperature: Tensor,
         top_p: Tensor,
-        *stacks: Tensor,
-    ) -> tuple[Tensor, Tensor]:
-        """One step for B characters.
+        shares: Tensor,
+        *rest: Tensor,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """One step for B characters with S new positions each; R tokens are drawn.
 
         Args:
-            sentence, slots ... left: see `LMInputs`; S new positions each.
-            shift: (B, K, W) and basis: (B, E, W) as the planner gives them (`MotionLM.embed_with`).
-            expert_ids: (B, k) int64 rows of the stacks; expert_weights: (B, k) gate weight times scale.
+            given: (B, S, W) what the host worked out once per prompt and emotion: prompt slots and what is felt
+                (`prompt_content`, `felt`).
+            slots, left: (B, S), codes: (B, S, G) int64, see `LMInputs`.
             positions: (B, S) int64 place in the sequence, 0 = first prompt slot.
-            past: (B, L, 2, P, H, D) keys (already rotated) and values of earlier positions.
-            past_mask: (B, P) float, 1 where `past` holds something.
-            uniform: (B, G) random numbers in [0, 1), one per code.
-            temperature: (B,); 0 takes the likeliest code. top_p: (B,) nucleus in (0, 1].
-            stacks: in the order of EXPERT_INPUTS.
+            rows: (B,) int64 place of each character's cache among n; any for a character without past.
+            active: (n,) int64 which of the batch has its cache in that place; any where none has.
+            past_mask: (n, P) added to attention: 0 where the cache holds something, -1e9 elsewhere.
+            draws: (R,) int64 of the batch: whose next token is drawn. uniform: (R, G) in [0, 1), one per code.
+            temperature: (R,); 0 takes the likeliest code. top_p: (R,) nucleus in (0, 1].
+            shares: (B, N) gate weight times scale of every expert, 0 for those that a character does not use.
+            rest: keys (already rotated), then values of earlier positions, (n, H, P, D) per layer; then experts, see
+                `decode_names.input_names`.
 
         Returns:
-            codes of the next token (B, G) int64, and present (B, L, 2, S, H, D) to append to the cache.
+            codes of the next tokens (R, G) int64, and keys and values (L, B, H, S, D) to put into the cache.
         """
-        x = self.lm.embed_with(LMInputs(sentence, slots, codes, emotion, inferred, left), shift, basis)
-        cos, sin = self._rotary(positions)
-        mask = self._mask(positions, past_mask)
-        mixture = _Mixture(expert_ids, expert_weights, stacks)
-        fresh = []
+        x = self._embed(given, slots, codes, left)
+        angle = positions[..., None].float() * self.frequency  # (B, S, D/2)
+        cos, sin = angle.cos(), angle.sin()
+        causal = ((positions[:, None, :] > positions[:, :, None]).float() * _FAR)[:, None]  # (B, 1, S, S)
+        share = shares[:, :, None].expand(-1, -1, self.rank).flatten(1)[:, None, None]  # (B, 1, 1, N * r)
+        keys, values, stacks = rest[: self.layers], rest[self.layers : 2 * self.layers], rest[2 * self.layers :]
+        per_layer = len(stacks) // self.layers
+        fresh_keys, fresh_values = [], []
         layers: Any = self.lm.backbone.layers
         for index, layer in enumerate(layers):
+            experts = _Experts(stacks[index * per_layer : (index + 1) * per_layer], share)
+            attention, mlp = layer.self_attn, layer.mlp
             h = _norm(layer.input_layernorm, x)
-            attended, pair = self._attend(layer.self_attn, h, past[:, index], cos, sin, mask, mixture, index)
+            q, k, v = experts("qkv", (attention.q_proj, attention.k_proj, attention.v_proj), h)
+            q = self._by_head(torch.onnx.ops.rotary_embedding(q, cos, sin, num_heads=self.heads), self.heads)
+            k = self._by_head(torch.onnx.ops.rotary_embedding(k, cos, sin, num_heads=self.kv_heads), self.kv_heads)
+            v = self._by_head(v, self.kv_heads)
+            past = _Past(keys[index], values[index], past_mask, rows, active)
+            (attended,) = experts("out", (attention.o_proj,), self._attend(q, k, v, past, causal))
             x = x + attended
-            h = _norm(layer.post_attention_layernorm, x)
-            gated = F.silu(mixture(layer.mlp.gate_proj, "gate_proj", index, h))
-            h = gated * mixture(layer.mlp.up_proj, "up_proj", index, h)
-            x = x + mixture(layer.mlp.down_proj, "down_proj", index, h)
-            fresh.append(pair)
-        last = _norm(self.lm.backbone.norm, x[:, -1])
-        return self._draw(last, uniform, temperature, top_p), torch.stack(fresh, dim=1)
+            gate, up = experts("gate_up", (mlp.gate_proj, mlp.up_proj), _norm(layer.post_attention_layernorm, x))
+            (changed,) = experts("mlp_out", (mlp.down_proj,), F.silu(gate) * up)
+            x = x + changed
+            fresh_keys.append(k)
+            fresh_values.append(v)
+        hidden = _norm(self.lm.backbone.norm, x[:, -1]).index_select(0, draws)
+        return self._draw(hidden, uniform, temperature, top_p), torch.stack(fresh_keys), torch.stack(fresh_values)
 
-    def _rotary(self, positions: Tensor) -> tuple[Tensor, Tensor]:
-        angle = positions[..., None].float() * self.frequency  # (B, S, D/2)
-        angle = torch.cat([angle, angle], dim=-1)[:, :, None]
-        return angle.cos(), angle.sin()
+    def _embed(self, given: Tensor, slots: Tensor, codes: Tensor, left: Tensor) -> Tensor:
+        lm = self.lm
+        token: Tensor = lm.code[0](codes[..., 0])
+        for group in range(1, len(lm.code)):
+            token = token + lm.code[group](codes[..., group])
+        is_token = (slots == SLOT_TOKEN).to(given.dtype)[..., None]
+        result: Tensor = given + lm.slot(slots) + lm.left(left) + token * is_token
+        return result
 
-    def _mask(self, positions: Tensor, past_mask: Tensor) -> Tensor:
-        """(B, 1, S, P + S) additive: the valid past, and the new positions up to one's own."""
-        causal = (positions[:, None, :] <= positions[:, :, None]).float()
-        past = past_mask[:, None, :].expand(-1, positions.shape[1], -1)
-        return ((1.0 - torch.cat([past, causal], dim=-1)) * -1e9)[:, None]
+    def _by_head(self, x: Tensor, heads: int) -> Tensor:
+        """(B, S, H * D) -> (B, H, S, D)."""
+        split: Tensor = x.unflatten(-1, (heads, self.head_dim))
+        return split.transpose(1, 2)
 
-    def _attend(
-        self,
-        attention: Any,
-        x: Tensor,
-        past: Tensor,
-        cos: Tensor,
-        sin: Tensor,
-        mask: Tensor,
-        mixture: _Mixture,
-        index: int,
-    ) -> tuple[Tensor, Tensor]:
-        q, k, v = (mixture(getattr(attention, name), name, index, x) for name in ("q_proj", "k_proj", "v_proj"))
-        q = _rotate(q.unflatten(-1, (self.heads, self.head_dim)), cos, sin)
-        k = _rotate(k.unflatten(-1, (self.kv_heads, self.head_dim)), cos, sin)
-        v = v.unflatten(-1, (self.kv_heads, self.head_dim))
-        keys = torch.cat([past[:, 0], k], dim=1).repeat_interleave(self.heads // self.kv_heads, dim=2)
-        values = torch.cat([past[:, 1], v], dim=1).repeat_interleave(self.heads // self.kv_heads, dim=2)
-        scores = q.transpose(1, 2) @ keys.permute(0, 2, 3, 1) / self.head_dim**0.5 + mask
-        mixed = scores.softmax(-1) @ values.transpose(1, 2)
-        out = mixture(attention.o_proj, "o_proj", index, mixed.transpose(1, 2).flatten(2))
-        return out, torch.stack([k, v], dim=1)
+    def _attend(self, q: Tensor, k: Tensor, v: Tensor, past: _Past, causal: Tensor) -> Tensor:
+        """(B, S, H * D). Query heads that share a key head are attended as further rows of it."""
+        shared = self.heads // self.kv_heads
+        q = q * self.head_dim**-0.5
+        if shared > 1:
+            q = q.unflatten(1, (self.kv_heads, shared)).flatten(2, 3)
+            causal = causal.repeat(1, 1, shared, 1)
+        now = q @ k.transpose(-1, -2) + causal
+        weights = torch.cat([now, past.scores(q)], dim=-1).softmax(-1)
+        count = now.shape[-1]
+        mixed = past.mixed(weights[..., count:]) + weights[..., :count] @ v
+        if shared > 1:
+            mixed = mixed.unflatten(2, (shared, -1)).flatten(1, 2)
+        return mixed.transpose(1, 2).flatten(2)
 
     def _draw(self, hidden: Tensor, uniform: Tensor, temperature: Tensor, top_p: Tensor) -> Tensor:
-        heads = self.lm.heads
+        heads: Any = self.lm.heads
         drawn: list[Tensor] = []
+        seen: Tensor | None = None
         for group in range(heads.groups):
-            logits = heads.logits(hidden, group, torch.stack(drawn, dim=-1) if drawn else hidden)
+            start = heads.start[group](hidden)
+            logits = heads.group_logits(start if seen is None else start + seen, group)
             drawn.append(sample_nucleus(logits, uniform[:, group], temperature, top_p))
+            if group < heads.groups - 1:
+                table = heads.previous[group](drawn[-1])
+                seen = table if seen is None else seen + table
         return torch.stack(drawn, dim=-1)
+
+
+class _Past:
+    """One layer's cache of n characters, of which the batch is a selection; it is never copied."""
+
+    def __init__(self, keys: Tensor, values: Tensor, mask: Tensor, rows: Tensor, active: Tensor) -> None:
+        self._keys, self._values, self._mask = keys, values, mask
+        self._rows, self._active = rows, active
+
+    def scores(self, q: Tensor) -> Tensor:
+        """(B, H, S, D) -> (B, H, S, P)."""
+        found = q.index_select(0, self._active) @ self._keys.transpose(-1, -2) + self._mask[:, None, None]
+        return found.index_select(0, self._rows)
+
+    def mixed(self, weights: Tensor) -> Tensor:
+        """(B, H, S, P) -> (B, H, S, D)."""
+        return (weights.index_select(0, self._active) @ self._values).index_select(0, self._rows)
+
+
+class _Experts:
+    """Linear layers with all experts beside them (`samoe.ExpertLinear`), each character's shares of them mixed in."""
+
+    def __init__(self, stacks: Sequence[Tensor], share: Tensor) -> None:
+        names = (name.rsplit("_", 1)[0] for name in step_stack_names(0))
+        self._stacks = dict(zip(names, stacks, strict=True))
+        self._share = share
+
+    def __call__(self, family: str, layers: Sequence[nn.Module], x: Tensor) -> list[Tensor]:
+        """Outputs of the layers of one family (B, S, out)."""
+        kinds = FAMILIES[family]
+        low = (x @ self._stacks[f"{family}_in"]).unflatten(-1, (len(kinds), -1))  # (B, S, c, N * r)
+        low = low * (self._share * self._stacks[f"{family}_scale"])
+        found = []
+        for index, (kind, layer) in enumerate(zip(kinds, layers, strict=True)):
+            base = layer.base if isinstance(layer, ExpertLinear) else layer
+            found.append(base(x) + low[:, :, index] @ self._stacks[f"{kind}_out"])
+        return found
+
+
+def given_inputs(lm: MotionLM, inputs: LMInputs, shift: Tensor, basis: Tensor) -> Tensor:
+    """(B, S, W) the step's input `given`: of `MotionLM.embed_with`, what does not change from token to token.
+
+    The engine works the same out in numpy (`engine.conditions`).
+    """
+    prompt = lm.prompt(inputs.sentence).unflatten(-1, (PROMPT_SLOTS, lm.width)) + shift
+    places = inputs.slots.clamp(max=PROMPT_SLOTS - 1)[..., None].expand(-1, -1, lm.width)
+    content = torch.where((inputs.slots < PROMPT_SLOTS)[..., None], prompt.gather(1, places), 0.0)
+    found: Tensor = content + inputs.emotion @ basis + inputs.inferred[..., None] * lm.inferred
+    return found
 
 
 def _check_size(lm: MotionLM) -> None:
@@ -189,21 +237,6 @@ def _check_size(lm: MotionLM) -> None:
             f"a backbone in {lm.config.dtype} is not exported for live characters; train it in float32, or run the "
             "model in torch"
         )
-
-
-class _Mixture:
-    """Linear layers with each character's experts beside them (`samoe.ExpertLinear`, gathered)."""
-
-    def __init__(self, ids: Tensor, weights: Tensor, stacks: Sequence[Tensor]) -> None:
-        self._weights = weights
-        self._chosen = {name: stack[ids] for name, stack in zip(EXPERT_INPUTS, stacks, strict=True)}  # (B, k, L, r, .)
-
-    def __call__(self, layer: nn.Module, name: str, index: int, x: Tensor) -> Tensor:
-        base = layer.base if isinstance(layer, ExpertLinear) else layer
-        down, up = (self._chosen[f"{name}_{side}"][:, :, index] for side in ("down", "up"))
-        low = x[:, None] @ down.transpose(-1, -2)  # (B, k, S, r)
-        mixed: Tensor = base(x) + ((low * self._weights[:, :, None, None]) @ up).sum(1)
-        return mixed
 
 
 def stack_experts(experts: Sequence[Mapping[str, tuple[Tensor, Tensor]]], layers: int) -> list[Tensor]:
@@ -225,27 +258,19 @@ def sample_nucleus(logits: Tensor, uniform: Tensor, temperature: Tensor, top_p: 
     """Draws one index per row by inverse transform over the nucleus (Holtzman et al. 2019, arXiv 1904.09751).
 
     Args:
-        logits: (B, K). uniform, temperature, top_p: (B,).
+        logits: (B, K), of which at most the MOST_CODES likeliest are drawn. uniform, temperature, top_p: (B,).
     """
-    scaled = logits / temperature.clamp(min=MIN_TEMPERATURE)[:, None]
-    ordered, order = torch.topk(scaled, scaled.shape[-1], dim=-1)
+    sharp = 1.0 / temperature.clamp(min=MIN_TEMPERATURE)[:, None]
+    ordered, order = torch.topk(logits * sharp, min(MOST_CODES, logits.shape[-1]), dim=-1)
     probability = ordered.softmax(-1)
-    cumulative = probability.cumsum(-1)
-    kept = torch.where(cumulative - probability < top_p[:, None], probability, 0.0)
-    mass = kept.cumsum(-1)
-    target = uniform[:, None] * mass[:, -1:]
-    index = (mass <= target).long().sum(-1, keepdim=True).clamp(max=scaled.shape[-1] - 1)
-    index = torch.where(temperature[:, None] < MIN_TEMPERATURE, 0, index)
+    reached = probability.cumsum(-1)
+    mass = torch.where(reached - probability < top_p[:, None], reached, 0.0).amax(-1, keepdim=True)
+    drawn = torch.where(temperature < MIN_TEMPERATURE, 0.0, uniform)[:, None]
+    index = (reached <= drawn * mass).long().sum(-1, keepdim=True).clamp(max=ordered.shape[-1] - 1)
     return order.gather(-1, index)[:, 0]
 
 
 def _norm(module: Any, x: Tensor) -> Tensor:
-    """RMSNorm."""
     scale: Tensor = module.weight
-    return x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + module.variance_epsilon) * scale
-
-
-def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotary position embedding on (B, S, H, D), halves layout as in transformers' Llama."""
-    first, second = x.chunk(2, dim=-1)
-    return x * cos + torch.cat([-second, first], dim=-1) * sin
+    found: Tensor = F.rms_norm(x, (x.shape[-1],), scale, module.variance_epsilon)
+    return found

@@ -95,13 +95,13 @@ class CodeHeads(nn.Module):
 
     def logits(self, hidden: Tensor, group: int, codes: Tensor) -> Tensor:
         """Logits (..., K) of one group; `codes` (..., >= group) are those already drawn."""
-        return self._group_logits(self.start[group](hidden) + self._seen(codes, group), group)
+        return self.group_logits(self.start[group](hidden) + self._seen(codes, group), group)
 
     def all_logits(self, hidden: Tensor, codes: Tensor) -> list[Tensor]:
         """Logits (..., K) of every group, each given the true codes (..., G) before it."""
         found, seen = [], torch.zeros_like(self.start[0](hidden))
         for group in range(self.groups):
-            found.append(self._group_logits(self.start[group](hidden) + seen, group))
+            found.append(self.group_logits(self.start[group](hidden) + seen, group))
             if group < self.groups - 1:
                 seen = seen + self.previous[group](codes[..., group])
         return found
@@ -112,7 +112,8 @@ class CodeHeads(nn.Module):
             total = total + self.previous[earlier](codes[..., earlier])
         return total
 
-    def _group_logits(self, x: Tensor, group: int) -> Tensor:
+    def group_logits(self, x: Tensor, group: int) -> Tensor:
+        """Logits (..., K) of one group from its start and what was seen of the codes before it."""
         x = F.silu(x)
         x = x + F.silu(self.middle[group](x))
         result: Tensor = self.out[group](self.dropout(x))

@@ -18,3 +18,19 @@ ADAPTED = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down
 """Linear layers of a Llama: the exported step takes experts for them (torch adapts whatever linear ones there are)."""
 EXPERT_INPUTS = tuple(f"{kind}_{side}" for kind in ADAPTED for side in ("down", "up"))
 """Stacks of all experts: NAME_down (N, L, r, in) holds the A, NAME_up (N, L, r, out) the transposed B."""
+
+FAMILIES = {
+    "qkv": ("q_proj", "k_proj", "v_proj"),
+    "out": ("o_proj",),
+    "gate_up": ("gate_proj", "up_proj"),
+    "mlp_out": ("down_proj",),
+}
+"""Adapted layers that share their input; the exported step takes the A of a family as one matrix."""
+
+
+def step_stack_names(layer: int) -> tuple[str, ...]:
+    """Expert inputs of one layer of the exported step, in order (`bundle.stacks` lays them out)."""
+    names: list[str] = []
+    for family, kinds in FAMILIES.items():
+        names += [f"{family}_in_{layer}", f"{family}_scale_{layer}", *(f"{kind}_out_{layer}" for kind in kinds)]
+    return tuple(names)

@@ -10,6 +10,7 @@ it frame by frame with `RootState` and nothing else.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -81,15 +82,31 @@ def features_to_pose(features: Array, root: RootState) -> tuple[Array, Array, Ar
     Returns:
         local rotations (n, 22, 4), pelvis positions in the world (n, 3) metres, contacts (n, 4) in [0, 1].
     """
+    rotations, positions, contacts, _ = features_to_poses(features[None], [root])
+    return rotations[0], positions[0], contacts[0]
+
+
+def features_to_poses(features: Array, roots: Sequence[RootState]) -> tuple[Array, Array, Array, Array]:
+    """Integrates features (B, n, 140) of B characters from their `roots`, which it moves on.
+
+    Returns:
+        local rotations (B, n, 22, 4), pelvis positions in the world (B, n, 3) metres, contacts (B, n, 4) in [0, 1] and
+        headings (B, n) radians.
+    """
     wide = features.astype(np.float64)
-    yaws = root.yaw + np.cumsum(wide[:, 0]) * _DT
-    before = np.concatenate([[root.yaw], yaws[:-1]])
-    planar = root.planar + np.cumsum(_turn_planar(wide[:, PLANAR_VELOCITY], before), axis=0) * _DT
-    root.yaw, root.planar = float(yaws[-1]), planar[-1]
-    pelvis = multiply(from_yaw(yaws), from_6d(wide[:, TILT]))
-    joints = from_6d(wide[:, LOCAL_ROTATIONS].reshape(len(wide), 21, 6))
-    positions = np.stack([planar[:, 0], wide[:, 3], planar[:, 1]], axis=-1)
-    return np.concatenate([pelvis[:, None], joints], axis=1), positions, np.clip(wide[:, CONTACTS], 0.0, 1.0)
+    batch, count = wide.shape[:2]
+    yaw = np.array([root.yaw for root in roots])
+    yaws = yaw[:, None] + np.cumsum(wide[..., 0], axis=1) * _DT
+    before = np.concatenate([yaw[:, None], yaws[:, :-1]], axis=1)
+    steps = _turn_planar(wide[..., PLANAR_VELOCITY].reshape(-1, 2), before.ravel()).reshape(batch, count, 2)
+    planar = np.stack([root.planar for root in roots])[:, None] + np.cumsum(steps, axis=1) * _DT
+    for index, root in enumerate(roots):
+        root.yaw, root.planar = float(yaws[index, -1]), planar[index, -1].copy()
+    pelvis = multiply(from_yaw(yaws), from_6d(wide[..., TILT]))
+    joints = from_6d(wide[..., LOCAL_ROTATIONS].reshape(batch, count, 21, 6))
+    positions = np.stack([planar[..., 0], wide[..., 3], planar[..., 1]], axis=-1)
+    rotations = np.concatenate([pelvis[:, :, None], joints], axis=2)
+    return rotations, positions, np.clip(wide[..., CONTACTS], 0.0, 1.0), yaws
 
 
 def features_to_clip(features: Array, root: RootState | None = None, name: str = "") -> Clip:

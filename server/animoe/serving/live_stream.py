@@ -27,9 +27,9 @@ class LiveStream:
     the first changed frame on screen lie at most the lead (0.25 s) and one block.
 
     Args:
-        session: the engine's side, touched by one pool thread at a time.
+        session: the engine's side; while it makes frames nobody else touches it.
         retargeter: puts its blocks on the caller's rig; shared, what it remembers of this stream is kept here.
-        compute: the pool.
+        compute: the pool, for controls: a new prompt takes time.
         frame_rate_hz: frames per second.
     """
 
@@ -40,6 +40,7 @@ class LiveStream:
         self._pacer = Pacer(frame_rate_hz)
         self._controls: asyncio.Queue[pb.AnimateRequest] = asyncio.Queue(_MAX_WAITING_CONTROLS)
         self._ending = asyncio.Event()
+        self._sleep: asyncio.Future[None] | None = None
         self._reason = pb.END_REASON_UNSPECIFIED
         self._frame_count = 0
         self._block_frames = 0
@@ -49,14 +50,17 @@ class LiveStream:
         if not self._ending.is_set():
             self._reason = reason
             self._ending.set()
+            self._wake()
 
     async def run(self, requests: AsyncIterator[pb.AnimateRequest], write: Write) -> None:
         """Plays until the end; `requests` are the messages after `start`."""
         reader = asyncio.create_task(self._read(requests))
         try:
             while not self._ending.is_set():
-                for response in await self._compute.run(self._step, self._take_controls()):
-                    await write(response)
+                if controls := self._take_controls():
+                    for answer in await self._compute.run(self._answers, controls):
+                        await write(answer)
+                await write(await self._next_frames())
                 await self._wait()
             ended = pb.AnimateEnded(frame_count=self._frame_count, reason=self._reason)
             await write(pb.AnimateResponse(ended=ended))
@@ -75,22 +79,34 @@ class LiveStream:
 
     async def _wait(self) -> None:
         """Until the next block may leave, or the end."""
-        delay = self._pacer.delay_s(self._frame_count + self._block_frames)
-        try:
-            await asyncio.wait_for(self._ending.wait(), delay)
-        except TimeoutError:
-            pass
+        delay_s = self._pacer.delay_s(self._frame_count + self._block_frames)
+        if delay_s > 0 and not self._ending.is_set():
+            self._sleep = asyncio.get_running_loop().create_future()
+            alarm = asyncio.get_running_loop().call_later(delay_s, self._wake)
+            try:
+                await self._sleep
+            finally:
+                alarm.cancel()
+
+    def _wake(self) -> None:
+        if self._sleep is not None and not self._sleep.done():
+            self._sleep.set_result(None)
 
     def _take_controls(self) -> list[pb.AnimateRequest]:
         return [self._controls.get_nowait() for _ in range(self._controls.qsize())]
 
-    def _step(self, controls: Sequence[pb.AnimateRequest]) -> list[pb.AnimateResponse]:
-        """In the pool: takes over what was asked, then makes the next block."""
-        answers = [self._answer(control) for control in controls]
-        frames = frames_to_proto(self._retargeter.apply(self._session.next_block(), self._state))
+    async def _next_frames(self) -> pb.AnimateResponse:
+        """Asks the engine, which makes the blocks of many streams at a time."""
+        deadline_s = self._pacer.time_of_s(self._frame_count)
+        made = self._session.ask_frames(deadline_s, self._retargeter, self._state)
+        frames = frames_to_proto(await asyncio.wrap_future(made))
         self._frame_count += frames.frame_count
         self._block_frames = frames.frame_count
-        return [*answers, pb.AnimateResponse(frames=frames)]
+        return pb.AnimateResponse(frames=frames)
+
+    def _answers(self, controls: Sequence[pb.AnimateRequest]) -> list[pb.AnimateResponse]:
+        """In the pool: a new prompt is planned."""
+        return [self._answer(control) for control in controls]
 
     def _answer(self, control: pb.AnimateRequest) -> pb.AnimateResponse:
         """A wrong control is refused, the session goes on: a typing error must not freeze a character."""

@@ -43,3 +43,7 @@ class Pacer:
             self._start_s -= ahead  # the playhead waited for us at the last frame
             ahead = 0.0
         return max(0.0, ahead - self._lead_s)
+
+    def time_of_s(self, frame: int) -> float:
+        """When the playhead reaches a frame, by the clock; now, as long as it has not started."""
+        return self._clock() if self._start_s is None else self._start_s + frame / self._frame_rate_hz
