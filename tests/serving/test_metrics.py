@@ -89,6 +89,18 @@ class TestEndpoint:
         assert value(after, "block_margin_seconds_bucket", le="0.0") == value(after, "deadline_misses_total")
         assert [name for name, _ in after if name == "animoe_expert_characters"] == []
 
+    def test_the_engine_tells_of_its_steps(self, server: Any, own: Client) -> None:
+        with ThreadPoolExecutor(4) as pool:
+            motions = list(pool.map(lambda i: own.generate("a person walks", seconds=2, seed=i).read_all(), range(2)))
+        assert [motion.frame_count for motion in motions] == [60, 60]
+        # Every token of every clip is in some step; the last one is told after its frames are out.
+        until(lambda: value(scrape(server.server.metrics_port), "step_batch_size_sum") == 2 * 15)
+        found = scrape(server.server.metrics_port)
+        steps = value(found, "step_seconds_count")
+        assert 15 <= steps <= 30 and value(found, "step_batch_size_count") == steps
+        assert value(found, "step_seconds_sum") > 0
+        until(lambda: value(scrape(server.server.metrics_port), "queue_depth") == 0)
+
     def test_clips_count_as_streams_not_as_sessions(self, server: Any, own: Client) -> None:
         motion = own.generate("a person waves", seconds=1).read_all()
         until(lambda: own.status().stream_count == 0)

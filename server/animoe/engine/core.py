@@ -140,7 +140,6 @@ class Engine:
         """One batch of tokens: those whose motion runs out first."""
         pulls = self._scheduler.take()
         started = self._clock()
-        self.observer.queue(len(pulls) + len(self._scheduler))
         try:
             features = self._run(pulls)
             self._update(pulls, features)
@@ -148,6 +147,7 @@ class Engine:
             for pull in pulls:
                 pull.done(None, error)
         self.observer.step(len(pulls), self._clock() - started)
+        self.observer.queue(len(self._scheduler))
 
     def ask(self, pull: Pull) -> None:
         """Adds a token to what the engine's thread works through."""

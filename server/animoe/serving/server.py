@@ -161,6 +161,7 @@ class AnimationServer:
             BundleError: unusable bundle. InvalidRequest, Unavailable: unusable job database.
         """
         engine = await self._compute.run(self._load_engine)
+        engine.observer = self.monitor
         self._servicer.engine = self.monitor.engine = engine
         if self._learning is not None:
             self._servicer.max_upload_bytes = self._learning.config.max_upload_bytes
