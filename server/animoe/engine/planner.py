@@ -68,6 +68,12 @@ class PlannerNet:
             keys = self._w["gate.keys"]
         except KeyError as error:
             raise BundleError(f"the planner lacks {error}; restore the bundle") from error
+        known = self._w["cged.norm.weight"].shape[-1] + self._w["cged.rows"].shape[-1]
+        if keys.shape[-1] != known:
+            raise BundleError(
+                f"the planner's keys are {keys.shape[-1]} wide, the gate of this AniMoE is {known}: another version "
+                "learnt this bundle; import its packs again"
+            )
         self._emotion = emotion.T.astype(np.float32)
         self._heads, self._top_k, self._scale = heads, top_k, np.float32(scale)
         self._active = np.ones(len(keys), dtype=bool) if active is None else active
