@@ -29,7 +29,7 @@ class Cohort:
 
     Attributes:
         keys, values: (L, size, H, P, D). mask: (size, P), 0 where a cache holds something, else FAR.
-        lengths: (size,) positions held.
+        lengths: (size,) positions held. members: characters that have a place here.
     """
 
     def __init__(self, shape: tuple[int, int, int], size: int, capacity: int) -> None:
@@ -38,6 +38,7 @@ class Cohort:
         self.values: Array = np.zeros_like(self.keys)
         self.mask: Array = np.full((size, capacity), FAR, dtype=np.float32)
         self.lengths: Array = np.zeros(size, dtype=np.int64)
+        self.members = 0
 
     @property
     def capacity(self) -> int:
@@ -94,11 +95,13 @@ class Places:
                 self._free[cohort] = set(range(self._size))
             row = min(self._free[cohort])
             self._free[cohort].remove(row)
+            cohort.members += 1
         return Place(cohort, row)
 
     def give_back(self, place: Place) -> None:
         with self._lock:
             self._free[place.cohort].add(place.row)
+            place.cohort.members -= 1
 
     def used(self, cohort: Cohort) -> int:
         """Places of a cohort up to the last one in use, at least 1."""

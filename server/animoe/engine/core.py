@@ -1,33 +1,33 @@
 """The engine: a bundle made ready to perform, for one character or hundreds. Knows nothing of gRPC.
 
 Every character asks for one token (4 frames) at a time and says when its motion runs out. One thread works through what
-was asked for: `Engine.step` schedules, runs, updates. It lives as long as somebody asks.
+was asked for (`Engine.step`); a second one makes frames of the tokens (`finishing`) while the next are drawn.
 """
 
 from __future__ import annotations
 
+import atexit
 import math
 import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-import numpy as np
-
 from animoe.bundle.manifest import default_bundle
 from animoe.engine.batch import Row
 from animoe.engine.character import Character
+from animoe.engine.finishing import fail, finish
 from animoe.engine.observer import NOBODY, Observer
 from animoe.engine.prompts import PlannedPrompt
 from animoe.engine.requests import ClipRequest, SessionRequest, check_prompt
 from animoe.engine.runtime import Runtime
 from animoe.engine.scheduler import Pull, Scheduler
+from animoe.errors import Unavailable
 from animoe.motion.emotion import EMOTIONS, EmotionCurve
-from animoe.motion.features import features_to_poses
 from animoe.motion.pose_block import PoseBlock
 from animoe.motion.root_codes import FRAMES_PER_TOKEN
 from animoe.retarget.solver import Retargeter, RetargetState, RigBlock
@@ -39,6 +39,8 @@ CLIP_PATIENCE_S = 0.1
 _IDLE_S = 1.0
 """The thread ends when nothing was asked for during this time; the next token starts another."""
 T = TypeVar("T")
+_WORKING: set[Engine] = set()
+"""Engines with a thread. A thread that is still in native code when the interpreter ends would abort the process."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,9 @@ class Engine:
         self._clock = clock
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
+        self._closed = False
+        self._finisher = ThreadPoolExecutor(1, thread_name_prefix="animoe-frames")
+        self._finishing: Future[None] | None = None
 
     @property
     def folder(self) -> Path:
@@ -141,21 +146,35 @@ class Engine:
         pulls = self._scheduler.take()
         started = self._clock()
         try:
-            features = self._run(pulls)
-            self._update(pulls, features)
-        except BaseException as error:
-            for pull in pulls:
-                pull.done(None, error)
-        self.observer.step(len(pulls), self._clock() - started)
+            codes = self._runtime.step([pull.row for pull in pulls])
+            self._finish(pulls, codes, started)
+        except BaseException as error:  # everybody who waits must hear of it
+            fail(pulls, error)
         self.observer.queue(len(self._scheduler))
 
     def ask(self, pull: Pull) -> None:
-        """Adds a token to what the engine's thread works through."""
-        self._scheduler.add(pull)
+        """Adds a token to what the engine's thread works through.
+
+        Raises:
+            Unavailable: the engine is closed.
+        """
         with self._lock:
+            if self._closed:
+                raise Unavailable("the engine is closed; open another one")
+            self._scheduler.add(pull)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._work, name="animoe-engine", daemon=True)
                 self._thread.start()
+                _WORKING.add(self)
+
+    def close(self) -> None:
+        """Ends the thread after its present step; what was asked for and not made is cancelled. Twice does no harm."""
+        with self._lock:
+            self._closed, thread = True, self._thread
+        for pull in self._scheduler.close():
+            pull.found.cancel()
+        if thread is not None:
+            thread.join()
 
     def _open(self, request: ClipRequest | SessionRequest, total_tokens: int | None) -> LiveSession:
         runtime = self._runtime
@@ -174,42 +193,31 @@ class Engine:
             while self._scheduler.wait(self._clock, _IDLE_S):
                 self.step()
             with self._lock:
-                if not len(self._scheduler):
+                if self._closed or not len(self._scheduler):
                     self._thread = None
+                    _WORKING.discard(self)
                     return
 
-    def _run(self, pulls: Sequence[Pull]) -> Array:
-        """Tokens drawn and decoded, the best of each character's candidates: features (B, 4, 140)."""
-        characters = [pull.character for pull in pulls]
-        counts = [len(pull.row.inputs.uniforms) for pull in pulls]
-        codes = self._runtime.step([pull.row for pull in pulls])
-        before = np.stack([character.state for character in characters])
-        features, states = self._runtime.decode(codes[:, None], np.repeat(before, counts, axis=0))
-        ends = np.cumsum(counts)
-        chosen = [
-            character.take(codes[end - count : end], features[end - count : end], states[end - count : end])
-            for character, count, end in zip(characters, counts, ends, strict=True)
-        ]
-        return np.stack(chosen)
+    def _finish(self, pulls: Sequence[Pull], codes: Array, started_s: float) -> None:
+        """Here, or beside the next step when others wait for that."""
 
-    def _update(self, pulls: Sequence[Pull], features: Array) -> None:
-        """Features become poses, and poses on rigs, which are handed out."""
-        rotations, positions, contacts, headings = features_to_poses(features, [p.character.root for p in pulls])
-        blocks = [
-            PoseBlock(pull.first_frame, rotations[i], positions[i], contacts[i], headings[i])
-            for i, pull in enumerate(pulls)
-        ]
-        by_rig: dict[Retargeter, list[int]] = {}
-        for index, pull in enumerate(pulls):
-            if pull.rig is None:
-                pull.done(blocks[index], None)
-            else:
-                by_rig.setdefault(pull.rig[0], []).append(index)
-        for retargeter, members in by_rig.items():
-            states = [rig[1] for rig in (pulls[i].rig for i in members) if rig is not None]
-            made = retargeter.apply_many([blocks[i] for i in members], states)
-            for index, block in zip(members, made, strict=True):
-                pulls[index].done(block, None)
+        def work() -> None:
+            finish(self._runtime, pulls, codes)
+            self.observer.step(len(pulls), self._clock() - started_s)
+
+        if not len(self._scheduler):
+            work()
+            return
+        codes = codes.copy()  # the next step writes where it lies
+        if self._finishing is not None:
+            self._finishing.result()  # no more than one batch behind
+        self._finishing = self._finisher.submit(work)
+
+
+@atexit.register
+def _close_all() -> None:
+    for engine in list(_WORKING):
+        engine.close()
 
 
 class GeneratedClip:

@@ -25,8 +25,8 @@ MOST_DRAWS = 96
 """Tokens drawn per step: a seam draws many candidates."""
 URGENT_S = 0.12
 """So long before its deadline a token is not put off any more. Others may wait for company: it makes them cheaper."""
-ENOUGH = 32
-"""Tokens that are asked for, after which none waits."""
+MOST_ASK = 0.9
+"""Share of a cohort that has asked, after which nobody waits for the rest."""
 
 
 @dataclass(eq=False)
@@ -64,6 +64,7 @@ class Scheduler:
         self._waiting: list[Pull] = []
         self._changed = threading.Condition()
         self._count = 0
+        self._closed = False
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -76,39 +77,67 @@ class Scheduler:
             self._changed.notify()
 
     def wait(self, clock: Callable[[], float], idle_s: float) -> bool:
-        """Until a step is due; false when nothing was asked for during `idle_s`."""
+        """Until a step is due; false when nothing was asked for during `idle_s`, and when closed."""
         with self._changed:
-            if not self._waiting and not self._changed.wait_for(lambda: bool(self._waiting), idle_s):
-                return False
-            while (delay := self._delay_s(clock())) > 0:
+            self._changed.wait_for(lambda: self._waiting or self._closed, idle_s)
+            while self._waiting and not self._closed and (delay := self._delay_s(clock())) > 0:
                 self._changed.wait(delay)
-            return True
+            return bool(self._waiting) and not self._closed
+
+    def close(self) -> Sequence[Pull]:
+        """Lets nobody wait any more; returns what waited."""
+        with self._changed:
+            self._closed, left, self._waiting = True, self._waiting, []
+            self._changed.notify_all()
+            return left
 
     def take(self) -> Sequence[Pull]:
         """The next batch; empty when nothing waits."""
         with self._changed:
-            ordered = sorted(self._waiting, key=lambda pull: (pull.deadline_s, pull.order))
-            chosen = _fitting(ordered)
+            chosen = self._chosen()
             taken = set(map(id, chosen))
             self._waiting = [pull for pull in self._waiting if id(pull) not in taken]
             return chosen
 
+    def _chosen(self) -> list[Pull]:
+        """Of the first kind that need not wait for company, else of the most urgent one."""
+        groups = _by_kind(sorted(self._waiting, key=lambda pull: (pull.deadline_s, pull.order)))
+        if not groups:
+            return []
+        full = next((group for group in groups if _is_full(group)), groups[0])
+        urgent = groups[0][0].deadline_s < full[0].deadline_s - URGENT_S
+        return _fitting(groups[0] if urgent else full)
+
     def _delay_s(self, now: float) -> float:
-        if len(self._waiting) >= ENOUGH:
+        if any(map(_is_full, _by_kind(self._waiting))):
             return 0.0
         return min(pull.deadline_s for pull in self._waiting) - URGENT_S - now
 
 
-def _fitting(ordered: Sequence[Pull]) -> list[Pull]:
-    """The first pull, and those after it that a step can hold beside it."""
+def _by_kind(pulls: Sequence[Pull]) -> list[list[Pull]]:
+    """Pulls that can share a step, in their order; groups in the order of their first."""
+    groups: dict[object, list[Pull]] = {}
+    for pull in pulls:
+        groups.setdefault(_kind(pull), []).append(pull)
+    return list(groups.values())
+
+
+def _is_full(group: Sequence[Pull]) -> bool:
+    """Whether waiting would bring little more company."""
+    row = group[0].row
+    if row.inputs.positions[0] > 0:
+        return len(group) >= MOST_ASK * row.place.cohort.members
+    draws = sum(len(pull.row.inputs.uniforms) for pull in group)
+    return draws >= MOST_DRAWS or len(group) * len(row.inputs.slots) >= MOST_POSITIONS
+
+
+def _fitting(group: Sequence[Pull]) -> list[Pull]:
+    """As many of one kind as a step holds."""
     chosen: list[Pull] = []
     positions = draws = 0
-    for pull in ordered:
-        inputs = pull.row.inputs
-        if chosen and _kind(pull) != _kind(chosen[0]):
-            continue
-        positions, draws = positions + len(inputs.slots), draws + len(inputs.uniforms)
-        if chosen and (positions > MOST_POSITIONS or draws > MOST_DRAWS or len(chosen) == MOST_ROWS):
+    for pull in group[:MOST_ROWS]:
+        positions, draws = positions + len(pull.row.inputs.slots), draws + len(pull.row.inputs.uniforms)
+        if chosen and (positions > MOST_POSITIONS or draws > MOST_DRAWS):
             break
         chosen.append(pull)
     return chosen

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -74,7 +76,19 @@ class EmotionCurve:
 
     def sample(self, times_s: Sequence[float] | Array) -> Array:
         """(N, E) float32 emotion vectors at (N,) seconds from the start."""
-        at = np.asarray(times_s, dtype=np.float64)
-        times = [key.time_s for key in self.keys]
-        rows = np.stack([key.vector for key in self.keys])
-        return np.stack([np.interp(at, times, column) for column in rows.T], axis=-1).astype(np.float32)
+        return np.stack([self.at(time_s) for time_s in times_s])
+
+    def at(self, time_s: float) -> Array:
+        """(E,) float32 emotion vector at one time; quick, for every token of a live character."""
+        times, rows = self._table
+        after = bisect_right(times, time_s)
+        if after in (0, len(times)):
+            return rows[min(after, len(times) - 1)]
+        start, end = times[after - 1], times[after]
+        found: Array = rows[after - 1] + (rows[after] - rows[after - 1]) * np.float32((time_s - start) / (end - start))
+        return found
+
+    @cached_property
+    def _table(self) -> tuple[list[float], list[Array]]:
+        """Times and vectors of the keys."""
+        return [key.time_s for key in self.keys], [key.vector for key in self.keys]

@@ -1,0 +1,68 @@
+"""From drawn codes to frames: decoded, the best candidate chosen, posed, put on rigs, handed out. A batch at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from animoe.engine.runtime import Runtime
+from animoe.engine.scheduler import Pull
+from animoe.motion.features import features_to_poses
+from animoe.motion.pose_block import PoseBlock
+from animoe.retarget.solver import Retargeter
+from animoe.rig.rotations import Array
+
+
+def finish(runtime: Runtime, pulls: Sequence[Pull], codes: Array) -> None:
+    """Hands out the frames of a step; an error goes to everybody who waits.
+
+    Args:
+        codes: (R, G) candidates of the first pull, then of the second, and so on.
+    """
+    try:
+        blocks = _posed(pulls, _chosen(runtime, pulls, codes))
+        _hand_out(pulls, blocks)
+    except BaseException as error:
+        fail(pulls, error)
+
+
+def fail(pulls: Sequence[Pull], error: BaseException) -> None:
+    """Tells everybody who waits still."""
+    for pull in pulls:
+        pull.done(None, error)
+
+
+def _chosen(runtime: Runtime, pulls: Sequence[Pull], codes: Array) -> Array:
+    """Features (B, 4, 140) of the best of each character's candidates."""
+    counts = [len(pull.row.inputs.uniforms) for pull in pulls]
+    before = np.stack([pull.character.state for pull in pulls])
+    features, states = runtime.decode(codes[:, None], np.repeat(before, counts, axis=0))
+    ends = np.cumsum(counts)
+    parts = [slice(end - count, end) for end, count in zip(ends, counts, strict=True)]
+    return np.stack(
+        [p.character.take(codes[part], features[part], states[part]) for p, part in zip(pulls, parts, strict=True)]
+    )
+
+
+def _posed(pulls: Sequence[Pull], features: Array) -> list[PoseBlock]:
+    rotations, positions, contacts, headings = features_to_poses(features, [pull.character.root for pull in pulls])
+    return [
+        PoseBlock(pull.first_frame, rotations[i], positions[i], contacts[i], headings[i])
+        for i, pull in enumerate(pulls)
+    ]
+
+
+def _hand_out(pulls: Sequence[Pull], blocks: Sequence[PoseBlock]) -> None:
+    """Characters on the same rig are put on it together."""
+    by_rig: dict[Retargeter, list[int]] = {}
+    for index, pull in enumerate(pulls):
+        if pull.rig is None:
+            pull.done(blocks[index], None)
+        else:
+            by_rig.setdefault(pull.rig[0], []).append(index)
+    for retargeter, members in by_rig.items():
+        states = [rig[1] for rig in (pulls[i].rig for i in members) if rig is not None]
+        made = retargeter.apply_many([blocks[i] for i in members], states)
+        for index, block in zip(members, made, strict=True):
+            pulls[index].done(block, None)
