@@ -17,6 +17,9 @@ from animoe.models.planner import Planner
 from animoe_trainer.prompts import PromptTable
 
 _STEPS, _RATE, _DECAY = 600, 1e-3, 1e-3
+_SPREAD = 0.7
+"""Noise on what the gate sees, whose numbers vary by 1: a key must not hang on a few words. On held-out prompts of nine
+scenarios their own expert then got 0.81 of the weight instead of 0.79."""
 _CHUNK = 256
 
 
@@ -51,11 +54,14 @@ def fit_key(
     learnt = [gate.new_key, *net]
     for parameter in learnt:
         parameter.requires_grad_(True)
+    random = torch.Generator(own.device).manual_seed(0)
     optimiser = torch.optim.AdamW(learnt, lr=_RATE, weight_decay=_DECAY)
     for _ in range(_STEPS):
-        loss = -gate.logits(own).log_softmax(-1)[:, -1].mean()
+        loss = -gate.logits(_blurred(own, random)).log_softmax(-1)[:, -1].mean()
         if target is not None:
-            loss = loss + weight * F.kl_div(gate.logits(old).log_softmax(-1), target, reduction="batchmean")
+            loss = loss + weight * F.kl_div(
+                gate.logits(_blurred(old, random)).log_softmax(-1), target, reduction="batchmean"
+            )
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         optimiser.step()
@@ -65,6 +71,10 @@ def fit_key(
         called = gate.logits(own).softmax(-1)[:, -1].mean()
         kept = 1.0 - gate.logits(old).softmax(-1)[:, -1].mean() if remembered else torch.ones(())
     return {"called": called.item(), "kept": kept.item()}
+
+
+def _blurred(known: Tensor, random: torch.Generator) -> Tensor:
+    return known + _SPREAD * torch.randn(known.shape, generator=random, device=known.device)
 
 
 @torch.no_grad()

@@ -56,8 +56,8 @@ def settle_bundle(bundle: Path, out: Path, card: Path | None = None) -> int:
         kept = _write_state(bundle, state, folder)
         files = {name: file_digest(folder / name) for name in REQUIRED_FILES}
         write_manifest(folder, replace(manifest, files=files, parent=""))
-        verify_bundle(folder)  # compares the base; experts are copied as they are
         write_state(folder, kept)
+        verify_bundle(folder)
         replace_bundle(folder, out, Path(scratch) / "old")
     return sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
 
