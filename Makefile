@@ -7,7 +7,8 @@ PACKS ?=
 OUT ?= runs/bundle
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-blender check fuzz protos bundle default-bundle bench bench-learning clean
+.PHONY: help setup demo test test-blender check fuzz protos bundle default-bundle bench bench-crowd bench-decode \
+	bench-learning clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1|/' | column -t -s '|'
@@ -106,7 +107,15 @@ default-bundle: packs-given $(VENV)/dev.stamp  ## train a bundle with experts: m
 	$(BIN)/animoe-train settle "$(OUT)/learnt" --out "$(OUT)/bundle"
 
 bench: $(VENV)/dev.stamp  ## measure speed (see benchmarks/README.md)
-	@set -e; for script in $(filter-out benchmarks/learning.py,$(wildcard benchmarks/*.py)); do echo "== $$script"; $(BIN)/python "$$script"; done
+	@set -e; for script in $(filter-out benchmarks/learning.py benchmarks/crowd.py,$(wildcard benchmarks/*.py)); do echo "== $$script"; $(BIN)/python "$$script"; done
+
+CHARACTERS ?= 1,8,32,100,200
+SECONDS ?= 60
+bench-crowd: $(VENV)/dev.stamp  ## live characters that one server keeps at 30 frames/s: make bench-crowd [CHARACTERS=...] [SECONDS=...]
+	$(BIN)/python benchmarks/crowd.py --characters $(CHARACTERS) --seconds $(SECONDS)
+
+bench-decode: $(VENV)/dev.stamp  ## the generator's step by batch and experts, against transformers.generate and the roofline
+	$(BIN)/python benchmarks/step.py
 
 BUNDLE ?=
 bench-learning: $(VENV)/dev.stamp  ## measure an import beside live streams: make bench-learning [BUNDLE=DIR] (idle machine, minutes)
