@@ -73,9 +73,9 @@ Pairs = Mapping[str, tuple[ScenarioScores, ScenarioScores]]
 def judge_changes(first: Pairs, look_again: Callable[[Sequence[str]], Pairs]) -> list[Verdict]:
     """Verdicts on all old scenarios.
 
-    Simulated with nine scenarios of 4 to 64 prompts (tests/trainer/test_verdicts.py): 5 of 800 imports that changed
-    nothing were refused; of 500 in which a scenario of 4 to 10 prompts broke (R@1 or wF1 halved, slide or jerk doubled,
-    motions all alike) 500 were refused, for that scenario alone.
+    Simulated with nine scenarios of 4 to 64 prompts (tests/trainer/test_verdicts.py): of 800 imports that changed
+    nothing 5 were refused when no drop was accepted, fewer with it; of 300 in which a scenario of 4 to 10 prompts broke
+    (R@1 or wF1 halved, slide or jerk doubled, motions all alike) 300 were refused, for that scenario alone.
 
     Args:
         first: scenario -> rows before and after (`repetitions.as_rows`).
