@@ -8,6 +8,7 @@ os.environ["OMP_NUM_THREADS"] = "1"  # before numpy and torch: on toy models mor
 
 import asyncio
 import csv
+import logging
 import shutil
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -25,6 +26,18 @@ from animoe.motion.clip import Clip
 from animoe.rig import CANONICAL_JOINTS, canonical_skeleton
 from animoe.rig.rotations import IDENTITY, from_axis_angle
 from animoe.serving.server import AnimationServer, ServerConfig
+
+
+@pytest.fixture(autouse=True)
+def logs_as_before() -> Iterator[None]:
+    """A command that sets logs up writes to this test's own output, which is closed after it."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    if root.handlers != handlers:
+        root.handlers[:] = handlers
+        root.setLevel(level)
+        logging.captureWarnings(False)
 
 
 @pytest.fixture(scope="session")

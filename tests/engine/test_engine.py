@@ -248,8 +248,8 @@ class TestSeams:
 
     @pytest.mark.parametrize("seed", range(3))
     def test_a_new_emotion_shows_within_half_a_second(self, engine: Engine, seed: int) -> None:
-        happy, sad = EmotionCurve.constant("happy"), EmotionCurve.constant("sad")
-        session = engine.open_session(SessionRequest(TEXT, happy, Sampling(seed)))
+        excited, sad = EmotionCurve.constant("excited"), EmotionCurve.constant("sad")
+        session = engine.open_session(SessionRequest(TEXT, excited, Sampling(seed)))
         before = self.speeds(take(session, 15))
         session.set_emotion(sad)
         after = self.speeds(take(session, 12))
@@ -268,8 +268,8 @@ class TestSeams:
         assert degrees[46:54].max() < 40  # a fast arm; a cut between poses is more
         assert np.linalg.norm(np.diff(whole[:, -3:], axis=0), axis=-1).max() < 0.15
 
-    def test_an_emotion_curve_leads_from_happy_to_sad(self, engine: Engine) -> None:
-        keys = (EmotionKey(0.0, {"happy": 1.0}), EmotionKey(1.0, {"happy": 1.0}), EmotionKey(4.0, {"sad": 1.0}))
+    def test_an_emotion_curve_leads_from_excited_to_sad(self, engine: Engine) -> None:
+        keys = (EmotionKey(0.0, {"excited": 1.0}), EmotionKey(1.0, {"excited": 1.0}), EmotionKey(4.0, {"sad": 1.0}))
         seconds = [
             self.speeds(joined(engine.generate(ClipRequest(TEXT, 6.0, EmotionCurve(keys), Sampling(seed)))))
             for seed in range(4)
@@ -277,7 +277,7 @@ class TestSeams:
         start, middle, end = (
             np.mean([s[part].mean() for s in seconds]) for part in (slice(30), slice(60, 105), slice(140, 178))
         )
-        assert start > 1.1 * middle > 1.1 * 1.1 * end
+        assert min(start, middle) > 1.5 * end
 
     def test_the_smoothest_candidate_costs_least(self) -> None:
         line = np.arange(6.0)[:, None] * np.full(140, 0.01)

@@ -128,8 +128,9 @@ class TestEndpoint:
     def test_memory_and_bundle(self, server: Any, own: Client) -> None:
         found = scrape(server.server.metrics_port)
         info = next(dict(labels) for name, labels in found if name == "animoe_server_info")
-        assert info["digest"] == own.capabilities().bundle_digest
-        assert value(found, "generation") == 0 and value(found, "streams_limit") == 2
+        known = own.capabilities()
+        assert info["digest"] == known.bundle_digest
+        assert value(found, "generation") == known.generation and value(found, "streams_limit") == 2
         if sys.platform == "linux":
             assert found["process_resident_memory_bytes", ()] > 50e6 and found["process_open_fds", ()] > 5
 
