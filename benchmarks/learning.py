@@ -123,8 +123,9 @@ def show(found: dict[str, Any]) -> None:
     print(f"largest RSS: trainer {found['trainer_mb']:.0f} MB, server {found['server_mb']:.0f} MB")
     for name, span in found["frames"].items():
         print(
-            f"{found['streams']} streams {name:<7} {span['frames']} frames, {span['late']} late, least slack "
-            f"{span['least_slack_ms']:.0f} ms, 1 % below {span['low_slack_ms']:.0f} ms"
+            f"{found['streams']} streams {name:<7} {span['frames']} frames, {span['late']} late in {span['underruns']} "
+            f"underruns ({span['stood_still_s']:.2f} s), least slack {span['least_slack_ms']:.0f} ms, 1 % below "
+            f"{span['low_slack_ms']:.0f} ms"
         )
     if found["live_ms"] is not None:
         print(
@@ -213,21 +214,30 @@ def play_all(target: str, count: int, stop: Any, results: Any) -> None:
 
 
 def late_frames(players: Players, begin: float, end: float) -> dict[str, float]:
-    """Frames that arrived between two moments, and how many of them after a player without a buffer needed them.
+    """What players without a buffer saw between two moments.
 
-    A player shows frame 0 when the first block arrives and one frame every 1/30 s from then on.
+    A player shows frame 0 when the first block arrives and one frame every 1/30 s from then on. When a frame is not
+    there in time it stands still until it comes (an underrun) and goes on from there.
     """
-    slacks, frames, late = [], 0, 0
+    slacks, frames, late, stood = [], 0, 0, 0.0
     for stream in players.arrivals:
         start = stream[0][0]
-        for arrived, first, count in stream:
-            if begin <= arrived < end and first:
-                slacks.append(start + first / FPS - arrived)
+        for arrived, first, count in stream[1:]:
+            slack = start + first / FPS - arrived
+            start -= min(slack, 0.0)
+            if begin <= arrived < end:
+                slacks.append(slack)
                 frames += count
-                late += count if slacks[-1] < 0 else 0
-    low = float(np.quantile(slacks, 0.01)) if slacks else 0.0
-    least = min(slacks, default=0.0)
-    return {"frames": frames, "late": late, "least_slack_ms": 1000 * least, "low_slack_ms": 1000 * low}
+                late += count if slack < 0 else 0
+                stood -= min(slack, 0.0)
+    return {
+        "frames": frames,
+        "late": late,
+        "underruns": sum(slack < 0 for slack in slacks),
+        "stood_still_s": stood,
+        "least_slack_ms": 1000 * min(slacks, default=0.0),
+        "low_slack_ms": 1000 * float(np.quantile(slacks, 0.01)) if slacks else 0.0,
+    }
 
 
 @dataclass
