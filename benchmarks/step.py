@@ -25,11 +25,13 @@ import numpy as np
 from animoe.bundle import default_bundle
 from animoe.bundle.stacks import quantised
 from animoe.engine.batch import Row
-from animoe.engine.cache import Place
+from animoe.engine.cache import Cohort
 from animoe.engine.character import WINDOW, StepInputs
 from animoe.engine.experts import Expert, ExpertPool
+from animoe.engine.places import Place
 from animoe.engine.requests import Sampling
-from animoe.engine.runtime import COHORT, Runtime
+from animoe.engine.runtime import Runtime
+from animoe.engine.step_runner import COHORT
 from animoe.models.sequence import LEFT_OPEN, SLOT_TOKEN
 from animoe.motion.emotion import EMOTIONS
 
@@ -96,8 +98,9 @@ class _Step:
 
         def step() -> None:
             for row in rows:
-                row.place.cohort.lengths[row.place.row] = WINDOW - 2
-                row.place.cohort.mask[row.place.row] = 0.0
+                if isinstance(row.place.cohort, Cohort):
+                    row.place.cohort.lengths[row.place.row] = WINDOW - 2
+                    row.place.cohort.mask[row.place.row] = 0.0
             runtime.step(rows)
 
         try:
@@ -134,11 +137,11 @@ class _Step:
         return _times_ms(multiply)
 
     def _experts(self, count: int) -> list[Expert]:
-        shapes = self._runtime._graph.expert_shapes(self._runtime.manifest.experts[1])
+        shapes = self._runtime._expert_shapes
         made = []
         for index in range(count):
             arrays = {n: self._random.normal(scale=0.02, size=s).astype(np.float32) for n, s in shapes.items()}
-            made.append(Expert(str(index), quantised(arrays) if self._runtime.integers else arrays))
+            made.append(Expert(str(index), quantised(arrays) if self._runtime.runner.integers else arrays))
         return made
 
     def _row(self, place: Place, experts: list[Expert]) -> Row:
@@ -165,9 +168,9 @@ class _Step:
 
 def _shapes(runtime: Runtime) -> list[tuple[int, int, int]]:
     """(in, out, how many) of the products with weights in a step; the heads are 256 wide."""
-    layers, rank = runtime.manifest.experts
+    layers, _ = runtime.manifest.experts
     found = []
-    widths = runtime._graph.expert_shapes(rank)
+    widths = runtime._expert_shapes
     for kind in sorted({name.rsplit("_", 1)[0] for name in widths}):
         found.append((widths[f"{kind}_down"][2], widths[f"{kind}_up"][2], layers))
     width, head = widths["q_proj_down"][2], 256

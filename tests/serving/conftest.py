@@ -17,10 +17,9 @@ from animoe.bundle.child import ensure_child
 from animoe.bundle.lock import bundle_lock
 from animoe.bundle.manifest import read_manifest
 from animoe.bundle.publishing import next_state, next_version, publish
-from animoe.bundle.scenarios import Column, ScenarioState, read_planner, read_state
+from animoe.bundle.scenarios import Column, ScenarioState, expert_shapes, read_planner, read_state
 from animoe.client import Client
 from animoe.engine import Engine
-from animoe.engine.step_graph import OnnxStep
 from animoe.serving.learning import LearningConfig
 
 SCRIPT = Path(__file__).with_name("fake_import.py")
@@ -48,7 +47,7 @@ def publish_by_hand(folder: Path, name: str, *, seed: int = 0) -> Column:
 def _expert(folder: Path, layers: int, rank: int, random: np.random.Generator) -> dict[str, Any]:
     """Weights in the shapes of the generator's linear layers."""
     found = {}
-    for name, (_, _, width) in OnnxStep(folder).expert_shapes(rank).items():
+    for name, (_, _, width) in expert_shapes(folder, rank).items():
         kind, side = name.rsplit("_", 1)
         part = "mlp" if kind in ("gate_proj", "up_proj", "down_proj") else "self_attn"
         for layer in range(layers):

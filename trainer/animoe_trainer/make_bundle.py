@@ -137,7 +137,7 @@ def _verify_step(runtime: Runtime, lm: MotionLM, codes: Array, rng: np.random.Ge
         inputs = StepInputs(slots[part], seen[part], left[part], np.arange(first, last), emotion, False, uniform)
         (drawn,) = runtime.step([Row(base, inputs, Sampling(temperature=0.0, top_p=1.0), place)])
         gap = _gap_to_likeliest(lm, hidden[last - 1], torch.from_numpy(drawn))
-        if not gap <= (ATOL_LOGITS_INT8 if runtime.integers else ATOL_LOGITS):
+        if not gap <= (ATOL_LOGITS_INT8 if runtime.runner.integers else ATOL_LOGITS):
             raise BundleError(f"motion_lm_step.onnx differs from the generator (logit gap {gap:.2g}); export it again")
     runtime.places.give_back(place)
 

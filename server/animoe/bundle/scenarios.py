@@ -127,6 +127,29 @@ def read_planner(folder: Path, state: ScenarioState) -> dict[str, Array]:
     return found | {"emotion.weight": stored["emotion.weight"]}
 
 
+def expert_shapes(folder: Path, rank: int) -> dict[str, tuple[int, int, int]]:
+    """(L, rank, width) of each of `EXPERT_INPUTS` for the generator of a bundle."""
+    backbone = json.loads(bundle_file(folder, "motion_lm.json").read_text(encoding="utf-8"))["backbone"]
+    width, hidden, heads = (backbone[n] for n in ("hidden_size", "intermediate_size", "num_attention_heads"))
+    dim = backbone.get("head_dim") or width // heads
+    query, key = heads * dim, (backbone.get("num_key_value_heads") or heads) * dim
+    sides = {
+        "q_proj": (width, query),
+        "k_proj": (width, key),
+        "v_proj": (width, key),
+        "o_proj": (query, width),
+        "gate_proj": (width, hidden),
+        "up_proj": (width, hidden),
+        "down_proj": (hidden, width),
+    }
+    layers = backbone["num_hidden_layers"]
+    return {
+        f"{kind}_{side}": (layers, rank, wide)
+        for kind, both in sides.items()
+        for side, wide in zip(("down", "up"), both, strict=True)
+    }
+
+
 def read_stacks(folder: Path, state: ScenarioState, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Array]:
     """Experts as the generator's graph takes them: input name -> (N, L, r, width), zeros for inactive ones.
 

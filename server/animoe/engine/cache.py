@@ -1,15 +1,11 @@
-"""Keys and values of many live characters, in places made once.
+"""Keys and values of many live characters as the ONNX step takes them.
 
-A `Cohort` is one block of memory with room for a fixed number of characters; the decode step reads it where it lies. A
-character holds one place for as long as it lives. Cohorts are made as characters come; the memory of a place is touched
-when its first character writes to it.
+A `Cohort` is one block of memory with room for a fixed number of characters; the step reads it where it lies. The
+memory of a place is touched when its first character writes to it.
 """
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -29,7 +25,7 @@ class Cohort:
 
     Attributes:
         keys, values: (L, size, H, P, D). mask: (size, P), 0 where a cache holds something, else FAR.
-        lengths: (size,) positions held. members: characters that have a place here.
+        lengths: (size,) positions held.
     """
 
     def __init__(self, shape: tuple[int, int, int], size: int, capacity: int) -> None:
@@ -38,7 +34,6 @@ class Cohort:
         self.values: Array = np.zeros_like(self.keys)
         self.mask: Array = np.full((size, capacity), FAR, dtype=np.float32)
         self.lengths: Array = np.zeros(size, dtype=np.int64)
-        self.members = 0
 
     @property
     def capacity(self) -> int:
@@ -63,56 +58,6 @@ class Cohort:
         self.values[:, rows, :, places] = values.swapaxes(0, 1)
         self.mask[rows, places] = 0.0
         self.lengths[rows] += 1
-
-
-@dataclass(frozen=True, eq=False)
-class Place:
-    """One character's place."""
-
-    cohort: Cohort
-    row: int
-
-
-class Places:
-    """Hands out places; safe to use from several threads.
-
-    Args:
-        shape, size, capacity: of each cohort.
-    """
-
-    def __init__(self, shape: tuple[int, int, int], size: int, capacity: int) -> None:
-        self._make: Callable[[], Cohort] = lambda: Cohort(shape, size, capacity)
-        self._size = size
-        self._lock = threading.Lock()
-        self._free: dict[Cohort, set[int]] = {}
-
-    def take(self) -> Place:
-        """The lowest free place of the oldest cohort that has one: what is in use stays together."""
-        with self._lock:
-            cohort = next((cohort for cohort, free in self._free.items() if free), None)
-            if cohort is None:
-                cohort = self._make()
-                self._free[cohort] = set(range(self._size))
-            row = min(self._free[cohort])
-            self._free[cohort].remove(row)
-            cohort.members += 1
-        return Place(cohort, row)
-
-    def give_back(self, place: Place) -> None:
-        with self._lock:
-            self._free[place.cohort].add(place.row)
-            place.cohort.members -= 1
-
-    def used(self, cohort: Cohort) -> int:
-        """Places of a cohort up to the last one in use, at least 1."""
-        with self._lock:
-            free = self._free[cohort]
-            return max((row for row in range(self._size) if row not in free), default=0) + 1
-
-    def taken(self) -> int:
-        """Places in use."""
-        with self._lock:
-            return sum(self._size - len(free) for free in self._free.values())
 
 
 def past_feeds(cohort: Cohort, count: int) -> dict[str, Any]:

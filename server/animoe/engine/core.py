@@ -87,7 +87,7 @@ class Engine:
     def __init__(self, runtime: Runtime, clock: Callable[[], float] = time.monotonic) -> None:
         self.observer: Observer = NOBODY
         self._runtime = runtime
-        self._scheduler = Scheduler()
+        self._scheduler = Scheduler(runtime.runner.company)
         self._clock = clock
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
@@ -298,7 +298,7 @@ class LiveSession:
         character = self._character
         first_frame = character.first_frame
         row = Row(character.prompt, character.next_inputs(), character.sampling, self._place)
-        self._engine.ask(Pull(character, row, deadline_s, first_frame, rig, found))
+        self._engine.ask(Pull(character, row, deadline_s, self._runtime.runner.kind(row), first_frame, rig, found))
 
 
 def _performance(runtime: Runtime, prompt: PlannedPrompt) -> Performance:

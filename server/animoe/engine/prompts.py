@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -49,6 +50,16 @@ class PlannedPrompt:
     content: Array
     weights: tuple[tuple[Expert, float], ...]
 
+    @cached_property
+    def basis_address(self) -> int:
+        """Where `plan.basis` lies; it is float32 without gaps."""
+        return _address(self.plan.basis)
+
+    @cached_property
+    def content_address(self) -> int:
+        """Where `content` lies; it is float32 without gaps."""
+        return _address(self.content)
+
     @property
     def shares(self) -> dict[str, float]:
         """Expert (NAME@VERSION, or "base") -> its share in performing this prompt, heaviest first; they sum to 1."""
@@ -86,3 +97,9 @@ def _plain(basis: Array) -> PromptPlan:
         expert_weights=np.zeros(1, dtype=np.float32),
         gate=np.ones(1, dtype=np.float32),
     )
+
+
+def _address(values: Array) -> int:
+    assert values.dtype == np.float32 and values.flags.c_contiguous
+    found: int = values.ctypes.data
+    return found

@@ -10,23 +10,28 @@ from pathlib import Path
 import numpy as np
 
 from animoe.bundle.manifest import Manifest, bundle_file, read_manifest
-from animoe.bundle.scenarios import ScenarioState, expert_folder, read_planner, read_stacks, read_state, read_weights
+from animoe.bundle.scenarios import (
+    ScenarioState,
+    expert_folder,
+    expert_shapes,
+    read_planner,
+    read_stacks,
+    read_state,
+    read_weights,
+)
 from animoe.bundle.stacks import quantised, split_experts
-from animoe.engine.batch import FeedBuilder, Row, store
-from animoe.engine.cache import Places
-from animoe.engine.character import WINDOW
+from animoe.engine.batch import Row
 from animoe.engine.conditions import Conditions
 from animoe.engine.experts import Expert, ExpertPool
 from animoe.engine.onnx_session import open_session
+from animoe.engine.places import Places
 from animoe.engine.planner import PlannerNet
 from animoe.engine.prompt_encoder import PromptEncoder
 from animoe.engine.prompts import PlannedPrompt, Scenarios, plan_prompt
-from animoe.engine.step_graph import OnnxStep, StepRunner
+from animoe.engine.step_runner import StepRunner, open_runner
 from animoe.errors import BundleError
 from animoe.rig.rotations import Array
 
-COHORT = 64
-"""Characters whose caches lie together, and the most that take a token in one step."""
 _PLANS_KEPT = 4096
 
 
@@ -37,22 +42,21 @@ class Runtime:
     thread at a time.
 
     Args:
-        runner: what computes decode steps; None takes the bundle's ONNX graph.
+        runner: what computes decode steps; None takes the best for this machine.
 
     Attributes:
-        places: where the caches of characters lie.
+        runner: it.
     """
 
     def __init__(self, folder: Path, *, threads: int = 1, runner: StepRunner | None = None) -> None:
         self.folder = folder
         self.manifest: Manifest = read_manifest(folder)
         self.prompts = PromptEncoder(folder, threads=threads)
-        self._graph = OnnxStep(folder, threads=threads)
-        self._runner = runner or self._graph
+        weights = read_weights(bundle_file(folder, "motion_lm.safetensors"))
+        self.runner = runner or open_runner(folder, self.manifest, weights, threads=threads)
         self._decoder = open_session(bundle_file(folder, "decoder.onnx"), threads=threads)
-        self._conditions = Conditions(read_weights(bundle_file(folder, "motion_lm.safetensors")))
-        self._feeds = FeedBuilder(self._conditions, self.manifest.cache)
-        self.places = Places(self.manifest.cache, COHORT, WINDOW - 1)
+        self._conditions = Conditions(weights)
+        self._expert_shapes = expert_shapes(folder, self.manifest.experts[1])
         self._lock = threading.Lock()
         self._silent = self._silent_expert()
         self._generations: weakref.WeakSet[Scenarios] = weakref.WeakSet()
@@ -61,9 +65,9 @@ class Runtime:
         self._planned: dict[str, PlannedPrompt] = {}
 
     @property
-    def integers(self) -> bool:
-        """Whether the generator computes in int8."""
-        return bool(self._graph.integers)
+    def places(self) -> Places:
+        """Where the caches of characters lie."""
+        return self.runner.places
 
     @property
     def digest(self) -> str:
@@ -113,19 +117,8 @@ class Runtime:
         return np.zeros((1, *self.manifest.decoder_state), dtype=np.float32)
 
     def step(self, batch: Sequence[Row]) -> Array:
-        """Feeds the new positions of each row, extends its cache and draws its candidates.
-
-        Args:
-            batch: rows with equally many new positions: all of them fresh windows, or all in one cohort.
-
-        Returns:
-            codes (R, G) int64: the candidates of the first row, then of the second, and so on.
-        """
-        experts = self._pool_for(batch)
-        feeds = self._feeds.build(batch, experts, self.places.used(batch[0].place.cohort))
-        result = self._runner.run(feeds, experts)
-        store(batch, result.keys, result.values)
-        return result.codes[: sum(len(row.inputs.uniforms) for row in batch)]
+        """One decode step (`StepRunner.step`) with the experts that the batch needs."""
+        return self.runner.step(batch, self._pool_for(batch))
 
     def decode(self, codes: Array, states: Array) -> tuple[Array, Array]:
         """Codes (C, N, G) and states (C, rows, width) -> features (C, 4N, 140) and the next states."""
@@ -166,16 +159,16 @@ class Runtime:
     def _experts(self, folder: Path, state: ScenarioState) -> list[Expert | None]:
         if not state.columns:
             return []
-        stacks = split_experts(read_stacks(folder, state, self._graph.expert_shapes(self.manifest.experts[1])))
+        stacks = split_experts(read_stacks(folder, state, self._expert_shapes))
         return [
             self._expert(str(expert_folder(folder, column)), arrays) if column.active else None
             for column, arrays in zip(state.columns, stacks, strict=True)
         ]
 
     def _expert(self, key: str, arrays: dict[str, Array]) -> Expert:
-        return Expert(key, quantised(arrays) if self._graph.integers else arrays)
+        return Expert(key, quantised(arrays) if self.runner.integers else arrays)
 
     def _silent_expert(self) -> Expert:
         """Zeros: what a pool without experts holds."""
-        shapes = self._graph.expert_shapes(self.manifest.experts[1])
-        return self._expert("", {name: np.zeros(shape, dtype=np.float32) for name, shape in shapes.items()})
+        zeros = {name: np.zeros(shape, dtype=np.float32) for name, shape in self._expert_shapes.items()}
+        return self._expert("", zeros)

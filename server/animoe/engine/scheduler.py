@@ -1,8 +1,8 @@
-"""Which characters get their next token now: earliest deadline first, then whoever fits into the same step.
+"""Which characters get their next token now: earliest deadline first, then whoever can share the step.
 
-A step holds either fresh windows (new characters, changes, full windows; several positions each) of equal length, or
-single tokens of one cohort. A fresh window costs as much as several tokens, so few share a step: a crowd of newcomers
-is taken in between the tokens of those who are on stage, in the order of their deadlines.
+A fresh window (a new character, a change, a full window) has several new positions and costs as much as several
+tokens, so few share a step: a crowd of newcomers is taken in between the tokens of those who are on stage, in the order
+of their deadlines.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from animoe.retarget.solver import Retargeter, RetargetState
 MOST_ROWS = 64
 """Characters per step."""
 MOST_POSITIONS = 96
-"""New positions per step of fresh windows."""
+"""New positions per step."""
 MOST_DRAWS = 96
 """Tokens drawn per step: a seam draws many candidates."""
 URGENT_S = 0.12
 """So long before its deadline a token is not put off any more. Others may wait for company: it makes them cheaper."""
 MOST_ASK = 0.9
-"""Share of a cohort that has asked, after which nobody waits for the rest."""
+"""Share of those who could ask that has asked, after which nobody waits for the rest."""
 
 
 @dataclass(eq=False)
@@ -35,13 +35,15 @@ class Pull:
 
     Attributes:
         row: what the step needs. deadline_s: when the character's motion runs out, by the engine's clock.
-        first_frame: of the token. rig: what to put its frames on, None for canonical motion.
+        kind: pulls of one kind can share a step. first_frame: of the token. rig: what to put its frames on, None for
+            canonical motion.
         found: gets the frames, a PoseBlock or with a rig a RigBlock.
     """
 
     character: Character
     row: Row
     deadline_s: float
+    kind: object
     first_frame: int
     rig: tuple[Retargeter, RetargetState] | None
     found: Future[Any]
@@ -58,9 +60,14 @@ class Pull:
 
 
 class Scheduler:
-    """Pulls that wait; safe to use from several threads."""
+    """Pulls that wait; safe to use from several threads.
 
-    def __init__(self) -> None:
+    Args:
+        company: how many characters may come to ask for steps of a kind.
+    """
+
+    def __init__(self, company: Callable[[object], float]) -> None:
+        self._company = company
         self._waiting: list[Pull] = []
         self._changed = threading.Condition()
         self._count = 0
@@ -104,31 +111,29 @@ class Scheduler:
         groups = _by_kind(sorted(self._waiting, key=lambda pull: (pull.deadline_s, pull.order)))
         if not groups:
             return []
-        full = next((group for group in groups if _is_full(group)), groups[0])
+        full = next((group for group in groups if self._is_full(group)), groups[0])
         urgent = groups[0][0].deadline_s < full[0].deadline_s - URGENT_S
         return _fitting(groups[0] if urgent else full)
 
     def _delay_s(self, now: float) -> float:
-        if any(map(_is_full, _by_kind(self._waiting))):
+        if any(map(self._is_full, _by_kind(self._waiting))):
             return 0.0
         return min(pull.deadline_s for pull in self._waiting) - URGENT_S - now
+
+    def _is_full(self, group: Sequence[Pull]) -> bool:
+        """Whether waiting would bring little more company."""
+        draws = sum(len(pull.row.inputs.uniforms) for pull in group)
+        positions = sum(len(pull.row.inputs.slots) for pull in group)
+        enough = min(MOST_ROWS, MOST_ASK * self._company(group[0].kind))
+        return len(group) >= enough or draws >= MOST_DRAWS or positions >= MOST_POSITIONS
 
 
 def _by_kind(pulls: Sequence[Pull]) -> list[list[Pull]]:
     """Pulls that can share a step, in their order; groups in the order of their first."""
     groups: dict[object, list[Pull]] = {}
     for pull in pulls:
-        groups.setdefault(_kind(pull), []).append(pull)
+        groups.setdefault(pull.kind, []).append(pull)
     return list(groups.values())
-
-
-def _is_full(group: Sequence[Pull]) -> bool:
-    """Whether waiting would bring little more company."""
-    row = group[0].row
-    if row.inputs.positions[0] > 0:
-        return len(group) >= MOST_ASK * row.place.cohort.members
-    draws = sum(len(pull.row.inputs.uniforms) for pull in group)
-    return draws >= MOST_DRAWS or len(group) * len(row.inputs.slots) >= MOST_POSITIONS
 
 
 def _fitting(group: Sequence[Pull]) -> list[Pull]:
@@ -141,9 +146,3 @@ def _fitting(group: Sequence[Pull]) -> list[Pull]:
             break
         chosen.append(pull)
     return chosen
-
-
-def _kind(pull: Pull) -> object:
-    """Pulls of one kind can share a step."""
-    inputs = pull.row.inputs
-    return len(inputs.slots) if inputs.positions[0] == 0 else pull.row.place.cohort

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from animoe.bundle.manifest import bundle_file
+from animoe.engine.batch import Row
+from animoe.engine.cache import Cohort
+from animoe.engine.conditions import Conditions
 from animoe.engine.experts import ExpertPool
+from animoe.engine.feeds import FeedBuilder, store
 from animoe.engine.onnx_session import open_session
+from animoe.engine.places import Places
 from animoe.errors import BundleError
 from animoe.models.decode_names import FEED_NAMES, OUTPUT_NAMES
-from animoe.models.sequence import EXPERT_INPUTS, FAMILIES
 from animoe.rig.rotations import Array
 
 
@@ -27,24 +32,34 @@ class StepResult:
     values: Array
 
 
-class StepRunner(Protocol):
-    """What computes a decode step: ONNX Runtime here; torch as the oracle in tests, and for large backbones."""
-
-    def run(self, feeds: Mapping[str, Array], experts: ExpertPool) -> StepResult:
-        """One step; `feeds` are the inputs of `DecodeStep.forward` without the experts."""
-
-
 class OnnxStep:
-    """`motion_lm_step.onnx` of a bundle. One step at a time.
+    """`motion_lm_step.onnx` of a bundle as a step runner: batches of fresh windows of one length, or of one cohort.
+
+    Args:
+        conditions: of the generator. cache: (layers, heads, head_dim). positions: that a cache holds.
+        cohort: characters whose caches lie together.
 
     Attributes:
-        integers: whether it takes experts in int8.
+        integers: whether it takes experts in int8. places: where the caches of characters lie.
 
     Raises:
         BundleError: damaged, or written by an AniMoE with another step.
     """
 
-    def __init__(self, folder: Path, *, threads: int = 1) -> None:
+    name = "onnx"
+
+    def __init__(
+        self,
+        folder: Path,
+        conditions: Conditions,
+        cache: tuple[int, int, int],
+        positions: int,
+        cohort: int,
+        *,
+        threads: int = 1,
+    ) -> None:
+        self.places = Places(lambda: Cohort(cache, cohort, positions), cohort)
+        self._feeds = FeedBuilder(conditions, cache)
         path = bundle_file(folder, "motion_lm_step.onnx")
         self._session = open_session(path, threads=threads)
         self._inputs = {value.name: value for value in self._session.get_inputs()}
@@ -59,18 +74,19 @@ class OnnxStep:
         self._bound_experts: ExpertPool | None = None
         self._buffers: dict[str, Array] = {}
 
-    def expert_shapes(self, rank: int) -> dict[str, tuple[int, int, int]]:
-        """(L, rank, width) of each of EXPERT_INPUTS."""
-        found = {}
-        family_of = {kind: family for family, kinds in FAMILIES.items() for kind in kinds}
-        for name in EXPERT_INPUTS:
-            kind, side = name.rsplit("_", 1)
-            value = f"{family_of[kind]}_in_0" if side == "down" else f"{kind}_out_0"
-            width = self._inputs[value].shape[0 if side == "down" else 1]
-            found[name] = (self._layers, rank, int(width))
-        return found
+    def kind(self, row: Row) -> object:
+        return len(row.inputs.slots) if row.inputs.positions[0] == 0 else row.place.cohort
+
+    def company(self, kind: object) -> float:
+        return self.places.taken(kind) if isinstance(kind, Cohort) else math.inf
+
+    def step(self, batch: Sequence[Row], experts: ExpertPool) -> Array:
+        result = self.run(self._feeds.build(batch, experts, self.places.used(batch[0].place.cohort)), experts)
+        store(batch, result.keys, result.values)
+        return result.codes[: sum(len(row.inputs.uniforms) for row in batch)]
 
     def run(self, feeds: Mapping[str, Array], experts: ExpertPool) -> StepResult:
+        """One run; `feeds` are the inputs of `DecodeStep.forward` without the experts."""
         if experts is not self._bound_experts:
             for name, value in experts.inputs.items():
                 self._bind(name, value)

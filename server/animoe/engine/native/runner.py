@@ -1,0 +1,126 @@
+"""NativeStep: decode steps in C++. Any characters share a step, newcomers and others alike, whatever their lengths."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import weakref
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from animoe.bundle.manifest import bundle_file
+from animoe.engine.batch import Row
+from animoe.engine.experts import Expert, ExpertPool
+from animoe.engine.native.structs import BatchStruct
+from animoe.engine.native.weights import NativeExpert, NativeModel, Shape
+from animoe.engine.places import Places
+from animoe.rig.rotations import Array
+
+NO_EXPERT = -1
+
+
+class NativeStep:
+    """Runs the generator of a bundle.
+
+    Args:
+        library: `library.load_library()`. weights: of `motion_lm.safetensors`. rank: of experts.
+        positions: that a cache holds. cohort: characters whose caches lie together.
+
+    Attributes:
+        places: where the caches of characters lie.
+
+    Raises:
+        BundleError: damaged, or of a shape that the C++ step cannot run.
+    """
+
+    name = "native"
+    integers = True
+
+    def __init__(
+        self,
+        library: ctypes.CDLL,
+        folder: Path,
+        weights: Mapping[str, Array],
+        *,
+        rank: int,
+        positions: int,
+        cohort: int,
+    ) -> None:
+        config = json.loads(bundle_file(folder, "motion_lm.json").read_text(encoding="utf-8"))
+        self._library = library
+        self._shape = Shape.of(config, rank, positions)
+        self._model = NativeModel(weights, self._shape)
+        self._experts: weakref.WeakKeyDictionary[Expert, NativeExpert] = weakref.WeakKeyDictionary()
+        self._taken_up: ExpertPool | None = None
+        self._addresses: Array = np.zeros(0, dtype=np.uint64)
+        number = library.animoe_stored_bytes()
+        self.places = Places(lambda: NativeCaches(cohort, self._shape.cache_numbers * number), cohort)
+
+    def kind(self, row: Row) -> object:
+        """All rows can share a step."""
+        return None
+
+    def company(self, kind: object) -> float:
+        return self.places.taken()
+
+    def step(self, batch: Sequence[Row], experts: ExpertPool) -> Array:
+        if experts is not self._taken_up:
+            self._take_up(experts)
+        inputs = [row.inputs for row in batch]
+        counts = np.array([len(i.slots) for i in inputs])
+        draws = np.array([len(i.uniforms) for i in inputs], dtype=np.int32)
+        mixtures = [experts.mixture(row.prompt.weights) for row in batch]
+        most = max(1, *(len(mixture) for mixture in mixtures))
+        expert = np.full((len(batch), most), NO_EXPERT, dtype=np.int32)
+        share = np.zeros((len(batch), most), dtype=np.float32)
+        for index, mixture in enumerate(mixtures):
+            for place, (column, weight) in enumerate(mixture):
+                expert[index, place], share[index, place] = column, weight
+        found = np.empty((int(draws.sum()), self._shape.groups), dtype=np.int64)
+        arrays: dict[str, Array] = {
+            "experts": self._addresses,
+            "begins": np.concatenate([[0], np.cumsum(counts)]).astype(np.int32),
+            "past": np.array([i.positions[0] for i in inputs], dtype=np.int32),
+            "caches": np.array([row.place.cohort.address(row.place.row) for row in batch], dtype=np.uint64),
+            "expert": expert,
+            "share": share,
+            "basis": np.array([row.prompt.basis_address for row in batch], dtype=np.uint64),
+            "content": np.array([row.prompt.content_address for row in batch], dtype=np.uint64),
+            "emotion": np.stack([i.emotion for i in inputs]).astype(np.float32, copy=False),
+            "inferred": np.array([i.inferred for i in inputs], dtype=np.float32),
+            "slots": _joined([i.slots for i in inputs]),
+            "lefts": _joined([i.left for i in inputs]),
+            "codes": _joined([i.codes for i in inputs]),
+            "draws": draws,
+            "uniform": np.concatenate([i.uniforms for i in inputs]),
+            "temperature": np.array([row.sampling.temperature for row in batch], dtype=np.float32),
+            "top_p": np.array([row.sampling.top_p for row in batch], dtype=np.float32),
+            "found": found,
+        }
+        struct = BatchStruct(len(batch), int(counts.sum()), most, *(value.ctypes.data for value in arrays.values()))
+        self._library.animoe_step(ctypes.byref(self._model.struct), ctypes.byref(struct))
+        return found
+
+    def _take_up(self, pool: ExpertPool) -> None:
+        for expert in pool.experts:
+            if expert not in self._experts:
+                self._experts[expert] = NativeExpert(expert.arrays)
+        self._addresses = np.array([self._experts[expert].address for expert in pool.experts], dtype=np.uint64)
+        self._taken_up = pool
+
+
+class NativeCaches:
+    """Keys and values of `size` characters, one after the other; pages are touched when a character writes there."""
+
+    def __init__(self, size: int, width: int) -> None:
+        self._memory: Array = np.zeros((size, width), dtype=np.uint8)
+
+    def address(self, row: int) -> int:
+        found: int = self._memory.ctypes.data + row * self._memory.strides[0]
+        return found
+
+
+def _joined(parts: Sequence[Array]) -> Array:
+    return np.concatenate(parts).astype(np.int32)

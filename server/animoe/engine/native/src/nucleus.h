@@ -1,0 +1,63 @@
+// Nucleus sampling (Holtzman et al. 2019, arXiv 1904.09751) by inverse transform, likeliest first.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+#include <functional>
+#include <vector>
+
+#include "numbers.h"
+
+namespace animoe {
+
+// A code with its probability above it, so that larger numbers are likelier codes, and lower ones of equals.
+typedef uint64_t Candidate;
+inline Candidate candidate(float mass, int32_t code) {
+  uint32_t bits;
+  std::memcpy(&bits, &mass, sizeof bits);
+  return uint64_t(bits) << 32 | uint32_t(~code);
+}
+inline int32_t code_of(Candidate c) { return int32_t(~uint32_t(c)); }
+inline float mass_of(Candidate c) {
+  const uint32_t bits = uint32_t(c >> 32);
+  float mass;
+  std::memcpy(&mass, &bits, sizeof mass);
+  return mass;
+}
+
+constexpr float COLDEST = 1e-3f;  // below, the likeliest code is taken
+
+// As `models.decode_step.sample_nucleus` over the whole codebook. `mass` (count,) and `kept` are scratch.
+inline int32_t draw(const float* logits, int count, float uniform, float temperature, float top_p, float* mass,
+                    std::vector<Candidate>& kept) {
+  const float most = largest(count, [=](int i) { return logits[i]; });
+  if (temperature < COLDEST) return int32_t(std::find(logits, logits + count, most) - logits);
+  const float sharp = 1.0f / temperature;
+  for (int i = 0; i < count; ++i) mass[i] = exponential((logits[i] - most) * sharp);
+  // The nucleus is found among those above a threshold that is lowered until they weigh enough: it is rarely deep.
+  const float wanted = top_p * sum(count, [=](int i) { return mass[i]; });
+  float threshold = 0.5f;
+  while (threshold > 1e-20f && sum(count, [=](int i) { return mass[i] >= threshold ? mass[i] : 0.0f; }) < wanted)
+    threshold *= 0.5f;
+  kept.resize(count);
+  size_t size = 0;
+  for (int i = 0; i < count; ++i) {
+    kept[size] = candidate(mass[i], i);
+    size += mass[i] >= threshold;
+  }
+  kept.resize(size);
+  std::sort(kept.begin(), kept.end(), std::greater<Candidate>());
+  float reached = 0.0f;
+  size = 0;
+  while (size < kept.size() && (size == 0 || reached < wanted)) reached += mass_of(kept[size++]);
+  const float drawn = uniform * reached;
+  float passed = 0.0f;
+  for (size_t i = 0; i < size; ++i) {
+    passed += mass_of(kept[i]);
+    if (passed > drawn) return code_of(kept[i]);
+  }
+  return code_of(kept[size - 1]);
+}
+
+}  // namespace animoe

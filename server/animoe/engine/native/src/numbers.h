@@ -1,0 +1,122 @@
+// Element-wise arithmetic, written so that compilers vectorise it. Sums and maxima are taken in 16 lanes in a fixed order,
+// so that neither the compiler nor the place of a row in memory can change a result. Widths are multiples of 16.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+
+#if defined(__AVX512F__)
+#include <immintrin.h>
+#endif
+
+namespace animoe {
+
+constexpr int LANES = 16;
+typedef float Lanes __attribute__((vector_size(64)));  // GCC and Clang make of it what the processor has
+
+inline Lanes load(const float* from) {
+  Lanes found;
+  std::memcpy(&found, from, sizeof found);
+  return found;
+}
+
+#if defined(__AVX512F__)
+inline Lanes load(const int8_t* from) {
+  const __m128i found = _mm_loadu_si128(reinterpret_cast<const __m128i*>(from));
+  return Lanes(_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(found)));
+}
+#else
+inline Lanes load(const int8_t* from) {
+  typedef int8_t Narrow __attribute__((vector_size(LANES)));
+  Narrow found;
+  std::memcpy(&found, from, sizeof found);
+  return __builtin_convertvector(found, Lanes);
+}
+#endif
+
+// Keys and values are kept in half precision where the processor widens it on the way: half the memory to read.
+#if defined(__AVX512F__)
+typedef uint16_t Stored;
+inline Lanes load(const Stored* from) {
+  return Lanes(_mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from))));
+}
+inline Stored narrow(float x) { return Stored(_mm_extract_epi16(_mm_cvtps_ph(_mm_set_ss(x), 0), 0)); }
+#else
+typedef float Stored;
+inline Stored narrow(float x) { return x; }
+#endif
+
+inline void store(float* to, Lanes x) { std::memcpy(to, &x, sizeof x); }
+
+inline float sum_of_lanes(float* lanes) {
+  for (int half = LANES / 2; half > 0; half /= 2)
+    for (int j = 0; j < half; ++j) lanes[j] += lanes[j + half];
+  return lanes[0];
+}
+
+inline float largest_of_lanes(float* lanes) {
+  for (int half = LANES / 2; half > 0; half /= 2)
+    for (int j = 0; j < half; ++j) lanes[j] = lanes[j] > lanes[j + half] ? lanes[j] : lanes[j + half];
+  return lanes[0];
+}
+
+// Sum and maximum of value(i) for i below `width`.
+template <class Value>
+inline float sum(int width, Value value) {
+  float lanes[LANES] = {};
+  for (int i = 0; i < width; i += LANES)
+    for (int j = 0; j < LANES; ++j) lanes[j] += value(i + j);
+  return sum_of_lanes(lanes);
+}
+
+template <class Value>
+inline float largest(int width, Value value) {
+  float lanes[LANES];
+  for (int j = 0; j < LANES; ++j) lanes[j] = value(j);
+  for (int i = LANES; i < width; i += LANES)
+    for (int j = 0; j < LANES; ++j) {
+      const float x = value(i + j);
+      lanes[j] = lanes[j] > x ? lanes[j] : x;
+    }
+  return largest_of_lanes(lanes);
+}
+
+// e^x to 2e-7 relative: 2^n times a polynomial (Cephes, expf).
+inline float exponential(float x) {
+  x = x < -87.0f ? -87.0f : x;
+  x = x > 88.0f ? 88.0f : x;
+  const float n = std::nearbyint(x * 1.44269504088896341f);
+  const float r = x - n * 0.693359375f + n * 2.12194440e-4f;
+  float p = 1.9875691500e-4f;
+  p = p * r + 1.3981999507e-3f;
+  p = p * r + 8.3334519073e-3f;
+  p = p * r + 4.1665795894e-2f;
+  p = p * r + 1.6666665459e-1f;
+  p = p * r + 5.0000001201e-1f;
+  p = p * r * r + r + 1.0f;
+  const int32_t bits = (int32_t(n) + 127) << 23;
+  float power;
+  std::memcpy(&power, &bits, sizeof power);
+  return p * power;
+}
+
+inline float silu(float x) { return x / (1.0f + exponential(-x)); }
+
+// Softmax of the first `count` scores; the rest up to `padded` become 0.
+inline void soften(float* scores, int count, int padded) {
+  for (int i = count; i < padded; ++i) scores[i] = -1e9f;
+  const float most = largest(padded, [=](int i) { return scores[i]; });
+  for (int i = 0; i < padded; ++i) scores[i] = exponential(scores[i] - most);
+  for (int i = count; i < padded; ++i) scores[i] = 0.0f;
+  const float share = 1.0f / sum(padded, [=](int i) { return scores[i]; });
+  for (int i = 0; i < padded; ++i) scores[i] *= share;
+}
+
+// Root mean square norm (Zhang & Sennrich 2019, arXiv 1910.07467).
+inline void normalise(const float* x, const float* weight, float epsilon, int width, float* found) {
+  const float share = 1.0f / std::sqrt(sum(width, [=](int i) { return x[i] * x[i]; }) / float(width) + epsilon);
+  for (int i = 0; i < width; ++i) found[i] = x[i] * share * weight[i];
+}
+
+}  // namespace animoe

@@ -1,0 +1,148 @@
+// Integer matrix products: activations as bytes with one scale per row, weights as bytes with one per output.
+//
+// Sums of integers are exact, so a row's result does not depend on how many rows share the call.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+
+#include "numbers.h"
+
+#if defined(__AVX512VNNI__)
+#include <immintrin.h>
+#define ANIMOE_KERNEL 2
+#elif defined(__AVXVNNI__)
+#include <immintrin.h>
+#define ANIMOE_KERNEL 1
+#else
+#define ANIMOE_KERNEL 0
+#endif
+
+namespace animoe {
+
+constexpr int BLOCK = 16;  // outputs that lie together
+constexpr int QUAD = 4;    // inputs that lie together
+
+// A layer: packed (out / 16, in / 4, 16, 4) int8; scale, offset and bias (out,), bias may be null. `offset` takes the
+// 128 back out of the sum that activations carry as unsigned bytes. `in` a multiple of 4, `out` of 16.
+struct Linear {
+  const int8_t* packed;
+  const float* scale;
+  const int32_t* offset;
+  const float* bias;
+  int32_t in, out;
+};
+
+// 16 sums of one row: `sum[j] += x[0..3] . w[j][0..3]` for each quad of inputs.
+#if ANIMOE_KERNEL == 2
+struct Sums {
+  __m512i value = _mm512_setzero_si512();
+  void add(int32_t quad, const int8_t* weights) {
+    value = _mm512_dpbusd_epi32(value, _mm512_set1_epi32(quad), _mm512_loadu_si512(weights));
+  }
+  void store(int32_t* found) const { _mm512_storeu_si512(found, value); }
+};
+#elif ANIMOE_KERNEL == 1
+struct Sums {
+  __m256i low = _mm256_setzero_si256(), high = _mm256_setzero_si256();
+  void add(int32_t quad, const int8_t* weights) {
+    const __m256i x = _mm256_set1_epi32(quad);
+    low = _mm256_dpbusd_avx_epi32(low, x, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(weights)));
+    high = _mm256_dpbusd_avx_epi32(high, x, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(weights + 32)));
+  }
+  void store(int32_t* found) const {
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(found), low);
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(found + 8), high);
+  }
+};
+#else
+struct Sums {
+  int32_t value[BLOCK] = {};
+  void add(int32_t quad, const int8_t* weights) {
+    uint8_t x[QUAD];
+    std::memcpy(x, &quad, QUAD);
+    for (int j = 0; j < BLOCK; ++j)
+      for (int i = 0; i < QUAD; ++i) value[j] += int32_t(x[i]) * weights[j * QUAD + i];
+  }
+  void store(int32_t* found) const { std::memcpy(found, value, sizeof value); }
+};
+#endif
+
+// ROWS rows times WIDE blocks of 16 outputs; all sums stay in registers. `rows`: where each row's bytes begin.
+template <int ROWS, int WIDE>
+inline void tile(const uint8_t* const* rows, const int8_t* packed, int in, int32_t (*found)[WIDE * BLOCK]) {
+  Sums sums[ROWS][WIDE];
+  const int stride = in * BLOCK;
+  for (int k = 0; k < in; k += QUAD) {
+    const int8_t* weights = packed + k * BLOCK;
+    for (int r = 0; r < ROWS; ++r) {
+      int32_t quad;
+      std::memcpy(&quad, rows[r] + k, QUAD);
+      for (int w = 0; w < WIDE; ++w) sums[r][w].add(quad, weights + w * stride);
+    }
+  }
+  for (int r = 0; r < ROWS; ++r)
+    for (int w = 0; w < WIDE; ++w) sums[r][w].store(found[r] + w * BLOCK);
+}
+
+// Hands `sums (WIDE * 16,)` of each of `count` rows, from output `first` on, to `take(row, first, sums)`.
+template <int WIDE, class Take>
+inline void columns(const uint8_t* const* rows, int count, const Linear& layer, int first, Take take) {
+  constexpr int MOST = 6;
+  int32_t found[MOST][WIDE * BLOCK];
+  const int8_t* packed = layer.packed + int64_t(first) * layer.in;
+  for (int row = 0; row < count;) {
+    const int left = count - row;
+    const int taken = left >= MOST ? MOST : left >= 4 ? 4 : left >= 2 ? 2 : 1;
+    switch (taken) {
+      case MOST: tile<MOST, WIDE>(rows + row, packed, layer.in, found); break;
+      case 4: tile<4, WIDE>(rows + row, packed, layer.in, found); break;
+      case 2: tile<2, WIDE>(rows + row, packed, layer.in, found); break;
+      default: tile<1, WIDE>(rows + row, packed, layer.in, found);
+    }
+    for (int r = 0; r < taken; ++r) take(row + r, first, found[r]);
+    row += taken;
+  }
+}
+
+template <class Take>
+inline void multiply(const uint8_t* const* rows, int count, const Linear& layer, Take take) {
+  int first = 0;
+  for (; first + 4 * BLOCK <= layer.out; first += 4 * BLOCK)
+    columns<4>(rows, count, layer, first, [&](int row, int at, const int32_t* sums) { take(row, at, sums, 4 * BLOCK); });
+  for (; first < layer.out; first += BLOCK)
+    columns<1>(rows, count, layer, first, [&](int row, int at, const int32_t* sums) { take(row, at, sums, BLOCK); });
+}
+
+// Rows of activations as bytes around 128: x = (byte - 128) * scale.
+struct Bytes {
+  uint8_t* values;
+  float* scales;
+  const uint8_t** rows;  // where each begins
+  int width;
+
+  void set(int index, const float* x) {
+    const float most = largest(width, [=](int i) { return std::fabs(x[i]); });
+    const float sharp = most > 0.0f ? 127.0f / most : 0.0f;
+    uint8_t* out = values + int64_t(index) * width;
+    rows[index] = out;
+    for (int i = 0; i < width; ++i) out[i] = uint8_t(int32_t(std::nearbyint(x[i] * sharp)) + 128);
+    scales[index] = most / 127.0f;
+  }
+};
+
+// y (count, out) = x W^T + b, rows of y `stride` apart.
+inline void linear(const Bytes& x, int count, const Linear& layer, float* y, int stride) {
+  multiply(x.rows, count, layer, [&](int row, int first, const int32_t* sums, int wide) {
+    float* out = y + int64_t(row) * stride + first;
+    const float* scale = layer.scale + first;
+    const int32_t* offset = layer.offset + first;
+    const float unit = x.scales[row];
+    for (int j = 0; j < wide; ++j) out[j] = float(sums[j] + offset[j]) * (scale[j] * unit);
+    if (layer.bias != nullptr)
+      for (int j = 0; j < wide; ++j) out[j] += layer.bias[first + j];
+  });
+}
+
+}  // namespace animoe

@@ -1,0 +1,145 @@
+"""The structs of `src/step.cpp`, field by field."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from animoe.rig.rotations import Array
+
+FAMILY_COUNT = 4
+MOST_KINDS = 3
+_POINTER = ctypes.c_void_p
+
+
+class LinearStruct(ctypes.Structure):
+    _fields_ = [
+        ("packed", _POINTER),
+        ("scale", _POINTER),
+        ("offset", _POINTER),
+        ("bias", _POINTER),
+        ("in_", ctypes.c_int32),
+        ("out", ctypes.c_int32),
+    ]
+
+
+class LayerStruct(ctypes.Structure):
+    _fields_ = [("input_norm", _POINTER), ("middle_norm", _POINTER), ("family", LinearStruct * FAMILY_COUNT)]
+
+
+class AdapterStruct(ctypes.Structure):
+    _fields_ = [("down", LinearStruct), ("up", _POINTER * MOST_KINDS), ("worth", _POINTER)]
+
+
+class HeadsStruct(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_int32) for name in ("heads", "kv_heads", "dim", "capacity")]
+
+
+class ModelStruct(ctypes.Structure):
+    _fields_ = [
+        *(
+            (name, ctypes.c_int32)
+            for name in (
+                "layers",
+                "width",
+                "hidden",
+                "groups",
+                "codebook",
+                "head_width",
+                "rank",
+                "emotions",
+                "prompt_slots",
+                "token_slot",
+            )
+        ),
+        ("epsilon", ctypes.c_float),
+        ("heads", HeadsStruct),
+        *(
+            (name, _POINTER)
+            for name in (
+                "layer",
+                "final_norm",
+                "slot",
+                "left",
+                "inferred",
+                "code",
+                "previous",
+                "start",
+                "middle",
+                "out",
+                "cosine",
+                "sine",
+            )
+        ),
+    ]
+
+
+class BatchStruct(ctypes.Structure):
+    _fields_ = [
+        *((name, ctypes.c_int32) for name in ("characters", "tokens", "slots_per_character")),
+        *(
+            (name, _POINTER)
+            for name in (
+                "experts",
+                "begins",
+                "past",
+                "caches",
+                "expert",
+                "share",
+                "basis",
+                "content",
+                "emotion",
+                "inferred",
+                "slots",
+                "lefts",
+                "codes",
+                "draws",
+                "uniform",
+                "temperature",
+                "top_p",
+                "found",
+            )
+        ),
+    ]
+
+
+class Keeper:
+    """Makes contiguous arrays and structs and keeps them for as long as C may look at them."""
+
+    def __init__(self) -> None:
+        self._kept: list[Any] = []
+
+    def floats(self, values: Array) -> int:
+        return self._pointer(np.ascontiguousarray(values, dtype=np.float32))
+
+    def bytes(self, values: Array) -> int:
+        return self._pointer(np.ascontiguousarray(values, dtype=np.int8))
+
+    def structs(self, kind: type[ctypes.Structure], values: Sequence[ctypes.Structure]) -> int:
+        found = (kind * len(values))(*values)
+        self._kept.append(found)
+        return ctypes.addressof(found)
+
+    def linear(self, weight: Array, scale: Array, bias: Array | None = None) -> LinearStruct:
+        """A layer from its integers (out, in) and scales (out,); what is no multiple of 16 outputs is filled up."""
+        outputs, inputs = weight.shape
+        padded = -outputs % 16
+        weight, scale = np.pad(weight, ((0, padded), (0, 0))), np.pad(scale, (0, padded))
+        blocks = weight.reshape(len(weight) // 16, 16, inputs // 4, 4).transpose(0, 2, 1, 3)
+        offset = np.ascontiguousarray(-128 * weight.astype(np.int32).sum(axis=1, dtype=np.int32))
+        return LinearStruct(
+            self.bytes(blocks),
+            self.floats(scale),
+            self._pointer(offset),
+            None if bias is None else self.floats(np.pad(bias, (0, padded))),
+            inputs,
+            outputs + padded,
+        )
+
+    def _pointer(self, values: Array) -> int:
+        self._kept.append(values)
+        found: int = values.ctypes.data
+        return found
