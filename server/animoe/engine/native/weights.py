@@ -167,4 +167,3 @@ class NativeExpert:
 
 def _part(kind: str) -> str:
     return f"mlp.{kind}" if kind in ("gate_proj", "up_proj", "down_proj") else f"self_attn.{kind}"
-

@@ -34,12 +34,14 @@ inline void rotate(float* x, int heads, int dim, const float* cosine, const floa
 
 // Puts key and value (kv_heads, dim) at `position`.
 inline void remember(const Heads& h, Cache cache, const float* key, const float* value, int position) {
-  for (int head = 0; head < h.kv_heads; ++head) {
-    Stored* keys = cache.keys + int64_t(head) * h.dim * h.capacity + position;
-    Stored* values = cache.values + (int64_t(head) * h.capacity + position) * h.dim;
-    for (int i = 0; i < h.dim; ++i) keys[int64_t(i) * h.capacity] = narrow(key[head * h.dim + i]);
-    for (int i = 0; i < h.dim; ++i) values[i] = narrow(value[head * h.dim + i]);
-  }
+  for (int head = 0; head < h.kv_heads; ++head)
+    for (int from = 0; from < h.dim; from += LANES) {
+      Stored* keys = cache.keys + (int64_t(head) * h.dim + from) * h.capacity + position;
+      Stored own[LANES];
+      narrow(key + head * h.dim + from, own);
+      for (int i = 0; i < LANES; ++i) keys[int64_t(i) * h.capacity] = own[i];
+      narrow(value + head * h.dim + from, cache.values + (int64_t(head) * h.capacity + position) * h.dim + from);
+    }
 }
 
 constexpr int CHAINS = 4;  // sums that run side by side: one alone would wait for itself

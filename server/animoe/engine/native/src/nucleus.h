@@ -40,16 +40,16 @@ inline int32_t draw(const float* logits, int count, float uniform, float tempera
   float threshold = 0.5f;
   while (threshold > 1e-20f && sum(count, [=](int i) { return mass[i] >= threshold ? mass[i] : 0.0f; }) < wanted)
     threshold *= 0.5f;
-  kept.resize(count);
-  size_t size = 0;
-  for (int i = 0; i < count; ++i) {
-    kept[size] = candidate(mass[i], i);
-    size += mass[i] >= threshold;
+  kept.clear();
+  for (int from = 0; from < count; from += LANES) {
+    if (largest(LANES, [=](int i) { return mass[from + i]; }) < threshold) continue;
+    for (int i = from; i < from + LANES; ++i)
+      if (mass[i] >= threshold) kept.push_back(candidate(mass[i], i));
   }
-  kept.resize(size);
+  if (kept.empty()) return 0;  // logits that are no numbers
   std::sort(kept.begin(), kept.end(), std::greater<Candidate>());
   float reached = 0.0f;
-  size = 0;
+  size_t size = 0;
   while (size < kept.size() && (size == 0 || reached < wanted)) reached += mass_of(kept[size++]);
   const float drawn = uniform * reached;
   float passed = 0.0f;

@@ -41,10 +41,13 @@ typedef uint16_t Stored;
 inline Lanes load(const Stored* from) {
   return Lanes(_mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from))));
 }
-inline Stored narrow(float x) { return Stored(_mm_extract_epi16(_mm_cvtps_ph(_mm_set_ss(x), 0), 0)); }
+inline void narrow(const float* from, Stored* to) {
+  const __m256i found = _mm512_cvtps_ph(_mm512_loadu_ps(from), _MM_FROUND_TO_NEAREST_INT);
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), found);
+}
 #else
 typedef float Stored;
-inline Stored narrow(float x) { return x; }
+inline void narrow(const float* from, Stored* to) { std::memcpy(to, from, LANES * sizeof(float)); }
 #endif
 
 inline void store(float* to, Lanes x) { std::memcpy(to, &x, sizeof x); }

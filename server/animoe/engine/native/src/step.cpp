@@ -196,12 +196,19 @@ void embed(const Model& m, const Batch& b, float* x) {
   }
 }
 
+// Asks for memory that is needed next, while there is other work.
+void fetch(const Stored* memory, int64_t count) {
+  constexpr int64_t LINE = 64 / sizeof(Stored);
+  for (int64_t i = 0; i < count; i += LINE) __builtin_prefetch(memory + i, 0, 2);
+}
+
 void attend_all(const Model& m, const Batch& b, int layer, float* qkv, float* found) {
   const Heads& h = m.heads;
   const int q = h.heads * h.dim, kv = h.kv_heads * h.dim, wide = q + 2 * kv;
   float* scores = room(scratch.scores, h.capacity);
   for (int character = 0; character < b.characters; ++character) {
     const Cache cache(b.caches[character] + layer * h.layer_numbers(), h);
+    if (character + 1 < b.characters) fetch(b.caches[character + 1] + layer * h.layer_numbers(), h.layer_numbers());
     for (int token = b.begins[character]; token < b.begins[character + 1]; ++token) {
       const int position = b.past[character] + token - b.begins[character];
       float* row = qkv + int64_t(token) * wide;
