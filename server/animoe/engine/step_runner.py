@@ -69,7 +69,15 @@ def open_runner(folder: Path, manifest: Manifest, weights: Mapping[str, Array], 
     library = load_library() if choice != "onnx" else None
     if library is not None and (choice == "native" or library.animoe_kernel() != PORTABLE):
         try:
-            return NativeStep(library, folder, weights, rank=manifest.experts[1], positions=WINDOW - 1, cohort=COHORT)
+            return NativeStep(
+                library,
+                folder,
+                weights,
+                rank=manifest.experts[1],
+                top_k=manifest.top_k,
+                positions=WINDOW - 1,
+                cohort=COHORT,
+            )
         except BundleError as error:
             if choice == "native":
                 raise

@@ -16,6 +16,7 @@ from animoe.engine.experts import Expert, ExpertPool
 from animoe.engine.native.structs import BatchStruct
 from animoe.engine.native.weights import NativeExpert, NativeModel, Shape
 from animoe.engine.places import Places
+from animoe.engine.prompts import PlannedPrompt
 from animoe.rig.rotations import Array
 
 NO_EXPERT = -1
@@ -25,7 +26,7 @@ class NativeStep:
     """Runs the generator of a bundle.
 
     Args:
-        library: `library.load_library()`. weights: of `motion_lm.safetensors`. rank: of experts.
+        library: `library.load_library()`. weights: of `motion_lm.safetensors`. rank, top_k: of experts.
         positions: that a cache holds. cohort: characters whose caches lie together.
 
     Attributes:
@@ -45,6 +46,7 @@ class NativeStep:
         weights: Mapping[str, Array],
         *,
         rank: int,
+        top_k: int,
         positions: int,
         cohort: int,
     ) -> None:
@@ -55,6 +57,9 @@ class NativeStep:
         self._experts: weakref.WeakKeyDictionary[Expert, NativeExpert] = weakref.WeakKeyDictionary()
         self._taken_up: ExpertPool | None = None
         self._addresses: Array = np.zeros(0, dtype=np.uint64)
+        self._top_k = top_k
+        self._mixtures: weakref.WeakKeyDictionary[PlannedPrompt, tuple[list[int], list[float]]]
+        self._mixtures = weakref.WeakKeyDictionary()
         number = library.animoe_stored_bytes()
         self.places = Places(lambda: NativeCaches(cohort, self._shape.cache_numbers * number), cohort)
 
@@ -71,21 +76,15 @@ class NativeStep:
         inputs = [row.inputs for row in batch]
         counts = np.array([len(i.slots) for i in inputs])
         draws = np.array([len(i.uniforms) for i in inputs], dtype=np.int32)
-        mixtures = [experts.mixture(row.prompt.weights) for row in batch]
-        most = max(1, *(len(mixture) for mixture in mixtures))
-        expert = np.full((len(batch), most), NO_EXPERT, dtype=np.int32)
-        share = np.zeros((len(batch), most), dtype=np.float32)
-        for index, mixture in enumerate(mixtures):
-            for place, (column, weight) in enumerate(mixture):
-                expert[index, place], share[index, place] = column, weight
+        mixtures = [self._mixture(row.prompt) for row in batch]
         found = np.empty((int(draws.sum()), self._shape.groups), dtype=np.int64)
         arrays: dict[str, Array] = {
             "experts": self._addresses,
             "begins": np.concatenate([[0], np.cumsum(counts)]).astype(np.int32),
             "past": np.array([i.positions[0] for i in inputs], dtype=np.int32),
             "caches": np.array([row.place.cohort.address(row.place.row) for row in batch], dtype=np.uint64),
-            "expert": expert,
-            "share": share,
+            "expert": np.array([columns for columns, _ in mixtures], dtype=np.int32),
+            "share": np.array([weights for _, weights in mixtures], dtype=np.float32),
             "basis": np.array([row.prompt.basis_address for row in batch], dtype=np.uint64),
             "content": np.array([row.prompt.content_address for row in batch], dtype=np.uint64),
             "emotion": np.stack([i.emotion for i in inputs]).astype(np.float32, copy=False),
@@ -99,8 +98,21 @@ class NativeStep:
             "top_p": np.array([row.sampling.top_p for row in batch], dtype=np.float32),
             "found": found,
         }
-        struct = BatchStruct(len(batch), int(counts.sum()), most, *(value.ctypes.data for value in arrays.values()))
+        struct = BatchStruct(
+            len(batch), int(counts.sum()), self._top_k, *(value.ctypes.data for value in arrays.values())
+        )
         self._library.animoe_step(ctypes.byref(self._model.struct), ctypes.byref(struct))
+        return found
+
+    def _mixture(self, prompt: PlannedPrompt) -> tuple[list[int], list[float]]:
+        """Columns in the present pool and weights of a prompt's experts."""
+        found = self._mixtures.get(prompt)
+        if found is None:
+            assert self._taken_up is not None
+            mixture = self._taken_up.mixture(prompt.weights)
+            rest = self._top_k - len(mixture)
+            columns = [column for column, _ in mixture] + [NO_EXPERT] * rest
+            found = self._mixtures[prompt] = columns, [weight for _, weight in mixture] + [0.0] * rest
         return found
 
     def _take_up(self, pool: ExpertPool) -> None:
@@ -109,6 +121,7 @@ class NativeStep:
                 self._experts[expert] = NativeExpert(expert.arrays)
         self._addresses = np.array([self._experts[expert].address for expert in pool.experts], dtype=np.uint64)
         self._taken_up = pool
+        self._mixtures.clear()
 
 
 class NativeCaches:
@@ -116,10 +129,10 @@ class NativeCaches:
 
     def __init__(self, size: int, width: int) -> None:
         self._memory: Array = np.zeros((size, width), dtype=np.uint8)
+        self._begins: list[int] = [self._memory.ctypes.data + row * width for row in range(size)]
 
     def address(self, row: int) -> int:
-        found: int = self._memory.ctypes.data + row * self._memory.strides[0]
-        return found
+        return self._begins[row]
 
 
 def _joined(parts: Sequence[Array]) -> Array:

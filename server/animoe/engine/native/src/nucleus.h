@@ -28,21 +28,28 @@ inline float mass_of(Candidate c) {
 
 constexpr float COLDEST = 1e-3f;  // below, the likeliest code is taken
 
+inline float weight_above(const float* mass, int count, float threshold) {
+  return sum(count, [=](int i) {
+    const Lanes found = load(mass + i);
+    return found >= threshold ? found : Lanes{};
+  });
+}
+
 // As `models.decode_step.sample_nucleus` over the whole codebook. `mass` (count,) and `kept` are scratch.
 inline int32_t draw(const float* logits, int count, float uniform, float temperature, float top_p, float* mass,
                     std::vector<Candidate>& kept) {
-  const float most = largest(count, [=](int i) { return logits[i]; });
+  const float most = largest(count, [=](int i) { return load(logits + i); });
   if (temperature < COLDEST) return int32_t(std::find(logits, logits + count, most) - logits);
   const float sharp = 1.0f / temperature;
   for (int i = 0; i < count; ++i) mass[i] = exponential((logits[i] - most) * sharp);
   // The nucleus is found among those above a threshold that is lowered until they weigh enough: it is rarely deep.
-  const float wanted = top_p * sum(count, [=](int i) { return mass[i]; });
+  const float wanted = top_p * sum(count, [=](int i) { return load(mass + i); });
   float threshold = 0.5f;
-  while (threshold > 1e-20f && sum(count, [=](int i) { return mass[i] >= threshold ? mass[i] : 0.0f; }) < wanted)
+  while (threshold > 1e-20f && weight_above(mass, count, threshold) < wanted)
     threshold *= 0.5f;
   kept.clear();
   for (int from = 0; from < count; from += LANES) {
-    if (largest(LANES, [=](int i) { return mass[from + i]; }) < threshold) continue;
+    if (fold(load(mass + from), Larger()) < threshold) continue;
     for (int i = from; i < from + LANES; ++i)
       if (mass[i] >= threshold) kept.push_back(candidate(mass[i], i));
   }

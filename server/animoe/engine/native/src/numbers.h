@@ -52,38 +52,46 @@ inline void narrow(const float* from, Stored* to) { std::memcpy(to, from, LANES 
 
 inline void store(float* to, Lanes x) { std::memcpy(to, &x, sizeof x); }
 
-inline float sum_of_lanes(float* lanes) {
-  for (int half = LANES / 2; half > 0; half /= 2)
-    for (int j = 0; j < half; ++j) lanes[j] += lanes[j + half];
-  return lanes[0];
+// Folds 16 lanes into one number, half onto half.
+template <class Both>
+inline float fold(Lanes lanes, Both both) {
+  typedef float Half __attribute__((vector_size(32)));
+  typedef float Quarter __attribute__((vector_size(16)));
+  Half halves[2];
+  std::memcpy(halves, &lanes, sizeof halves);
+  const Half half = both(halves[0], halves[1]);
+  Quarter quarters[2];
+  std::memcpy(quarters, &half, sizeof quarters);
+  const Quarter q = both(quarters[0], quarters[1]);
+  return both(both(q[0], q[2]), both(q[1], q[3]));
 }
 
-inline float largest_of_lanes(float* lanes) {
-  for (int half = LANES / 2; half > 0; half /= 2)
-    for (int j = 0; j < half; ++j) lanes[j] = lanes[j] > lanes[j + half] ? lanes[j] : lanes[j + half];
-  return lanes[0];
-}
+struct Plus {
+  template <class T>
+  T operator()(T a, T b) const { return a + b; }
+};
 
-// Sum and maximum of value(i) for i below `width`.
+struct Larger {
+  template <class T>
+  T operator()(T a, T b) const { return a > b ? a : b; }
+};
+
+// Sum and maximum of value(i), 16 numbers, for i = 0, 16, ... below `width`.
 template <class Value>
 inline float sum(int width, Value value) {
-  float lanes[LANES] = {};
-  for (int i = 0; i < width; i += LANES)
-    for (int j = 0; j < LANES; ++j) lanes[j] += value(i + j);
-  return sum_of_lanes(lanes);
+  Lanes lanes = {};
+  for (int i = 0; i < width; i += LANES) lanes += value(i);
+  return fold(lanes, Plus());
 }
 
 template <class Value>
 inline float largest(int width, Value value) {
-  float lanes[LANES];
-  for (int j = 0; j < LANES; ++j) lanes[j] = value(j);
-  for (int i = LANES; i < width; i += LANES)
-    for (int j = 0; j < LANES; ++j) {
-      const float x = value(i + j);
-      lanes[j] = lanes[j] > x ? lanes[j] : x;
-    }
-  return largest_of_lanes(lanes);
+  Lanes lanes = value(0);
+  for (int i = LANES; i < width; i += LANES) lanes = Larger()(lanes, value(i));
+  return fold(lanes, Larger());
 }
+
+inline Lanes magnitude(Lanes x) { return x < 0.0f ? -x : x; }
 
 // e^x to 2e-7 relative: 2^n times a polynomial (Cephes, expf).
 inline float exponential(float x) {
@@ -109,16 +117,16 @@ inline float silu(float x) { return x / (1.0f + exponential(-x)); }
 // Softmax of the first `count` scores; the rest up to `padded` become 0.
 inline void soften(float* scores, int count, int padded) {
   for (int i = count; i < padded; ++i) scores[i] = -1e9f;
-  const float most = largest(padded, [=](int i) { return scores[i]; });
+  const float most = largest(padded, [=](int i) { return load(scores + i); });
   for (int i = 0; i < padded; ++i) scores[i] = exponential(scores[i] - most);
   for (int i = count; i < padded; ++i) scores[i] = 0.0f;
-  const float share = 1.0f / sum(padded, [=](int i) { return scores[i]; });
+  const float share = 1.0f / sum(padded, [=](int i) { return load(scores + i); });
   for (int i = 0; i < padded; ++i) scores[i] *= share;
 }
 
 // Root mean square norm (Zhang & Sennrich 2019, arXiv 1910.07467).
 inline void normalise(const float* x, const float* weight, float epsilon, int width, float* found) {
-  const float share = 1.0f / std::sqrt(sum(width, [=](int i) { return x[i] * x[i]; }) / float(width) + epsilon);
+  const float share = 1.0f / std::sqrt(sum(width, [=](int i) { return load(x + i) * load(x + i); }) / float(width) + epsilon);
   for (int i = 0; i < width; ++i) found[i] = x[i] * share * weight[i];
 }
 

@@ -123,7 +123,7 @@ struct Bytes {
   int width;
 
   void set(int index, const float* x) {
-    const float most = largest(width, [=](int i) { return std::fabs(x[i]); });
+    const float most = largest(width, [=](int i) { return magnitude(load(x + i)); });
     const float sharp = most > 0.0f ? 127.0f / most : 0.0f;
     uint8_t* out = values + int64_t(index) * width;
     rows[index] = out;
