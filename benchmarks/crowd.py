@@ -1,291 +1,232 @@
 """How many live characters one server keeps at 30 frames/s, over loopback gRPC, and what each costs.
 
-    python benchmarks/crowd.py [--characters 1,8,32,100,200] [--seconds 60] [--bundle DIR] [--json]
+    python benchmarks/crowd.py [--characters 1,8,32,100,200] [--seconds 60] [--hot-add N] [--plot FILE] [--json]
 
 Starts the real server (`animoe serve`) for each crowd and plays it from a process of its own: every character has its
-own prompt, emotion, seed and rig, and changes its prompt or emotion every few seconds. A frame that arrives after it
-should have been shown is an underrun; a character's playhead starts with its first frame. Newcomers join the full crowd
-one by one, and their first frame is timed. Linux only: processor time and memory are read from /proc.
+own prompt, emotion, seed and rig, texts from all scenarios of the bundle, and changes its prompt or emotion every few
+seconds. A frame that is not there when it should be shown is an underrun, from the moment the first character joins.
+Twice a second a newcomer joins the full crowd, and its first frame is timed. The time is cut into windows: figures are
+medians over them, with the least and the most; latencies of the 99th percentile are over all. `--hot-add N` publishes N
+more experts while the crowd plays. Linux only: processor time and memory are read from /proc.
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
-import multiprocessing
-import os
-import random
-import subprocess
+import statistics
 import sys
-import threading
+import tempfile
 import time
-from collections.abc import AsyncIterator
-from dataclasses import asdict, dataclass, field
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import grpc
 import numpy as np
+from characters import Cast, Crowd, Window
+from connections import CLIENTS
+from hot_experts import HotAdd, HotAdds
+from served import Served, machine, serving
 
 from animoe.bundle import default_bundle
-from animoe.v1 import animation_service_pb2 as pb
-from animoe.v1 import animation_service_pb2_grpc, clip_pb2, skeleton_pb2
+from animoe.bundle.scenarios import read_state
 
-FPS = 30.0
-JOIN_S = 8.0
-"""The crowd comes in over so long."""
-CHANGE_S = (3.0, 6.0)
-"""Every character changes its prompt or its emotion after a time between these."""
-NEWCOMERS = 40
-RIGS = ("ue5_manny", "mixamo", "kaykit_medium")
-EMOTIONS = ("neutral", "happy", "sad", "angry", "tired", "fearful")
-PROMPTS = (
-    "a person walks forward",
-    "someone runs",
-    "a man waves the right hand",
-    "she dances slowly",
-    "a guard looks around",
-    "someone punches with the left hand",
-    "a person jumps forward",
-    "a boy kicks a ball",
-    "someone sits down and rests",
-    "a person turns left and walks away",
-)
-_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+JOINS_PER_S = 25.0
+NEWCOMER_S = 0.5
+SETTLE_S = 2.0
+FLAT = 0.02
+"""Memory is flat when it grows by no more than this share from the second quarter of the time to the last."""
+SPARE_STREAMS = 16
+"""For newcomers, of which few are there at one time."""
 
 
-@dataclass
-class Crowd:
-    """What one crowd was given and what it took.
+@dataclass(frozen=True)
+class Spread:
+    """Median, least and most over windows."""
+
+    median: float
+    least: float
+    most: float
+
+    @staticmethod
+    def of(values: list[float]) -> Spread:
+        return Spread(statistics.median(values), min(values), max(values))
+
+    def text(self, digits: int) -> str:
+        return f"{self.median:.{digits}f} ({self.least:.{digits}f}-{self.most:.{digits}f})"
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What one crowd took.
 
     Attributes:
-        underruns: frames that were not there in time; worst_s: the latest of them by so much.
-        margin_ms: p1 of how long before its time a block arrives. first_frame_ms: p50, p99 of newcomers.
-        change_ms: p50, p99 from a control to the first frames made under it. server_cpu, client_cpu: processors used.
-        rss_mb: of the server when the crowd is complete and at the end.
+        underruns: while it played; joining: while it came in. worst_ms: the latest block by so much.
+        server_missed: late blocks as the server itself counts them, with those that it made newcomers wait.
+        margin_ms: how long before its time a block arrives, 1st percentile. first_frame_ms: of newcomers.
+        change_ms: from a control to the moment in which the first frame made under it is shown.
+        cores, client_cores: processors that are busy in the server and in the client. cost_mcores: per character.
+        rss_mb: median of the second and of the last quarter of the time. experts: of the bundle's that were in use.
     """
 
     characters: int
     seconds: float
-    frames: int = 0
-    underruns: int = 0
-    worst_s: float = 0.0
-    margin_ms: float = 0.0
-    first_frame_ms: tuple[float, float] = (0.0, 0.0)
-    change_ms: tuple[float, float] = (0.0, 0.0)
-    server_cpu: float = 0.0
-    client_cpu: float = 0.0
-    rss_mb: tuple[float, float] = (0.0, 0.0)
-    errors: list[str] = field(default_factory=list)
+    client: str
+    frames: int
+    underruns: int
+    joining: int
+    gaps: int
+    worst_ms: float
+    server_missed: int
+    margin_ms: Spread
+    first_frame_ms: Spread
+    first_frame_p99_ms: float
+    change_ms: Spread
+    change_p99_ms: float
+    cores: Spread
+    cost_mcores: Spread
+    client_cores: Spread
+    rss_mb: tuple[float, float]
+    rss_flat: bool
+    experts: tuple[int, int]
+    newcomers: int
+    hot_adds: list[HotAdd]
+    errors: list[str]
 
-    def line(self) -> str:
-        cost = self.server_cpu * 1000 / self.characters
-        return (
-            f"{self.characters:10d} {self.underruns:9d} {self.margin_ms:9.0f} "
-            f"{self.first_frame_ms[0]:8.1f} {self.first_frame_ms[1]:8.1f} "
-            f"{self.change_ms[0]:8.0f} {self.change_ms[1]:8.0f} "
-            f"{self.server_cpu:7.2f} {cost:9.2f} {self.client_cpu:7.2f} {self.rss_mb[0]:6.0f} {self.rss_mb[1]:6.0f}"
+    @property
+    def failures(self) -> int:
+        return self.underruns + self.joining + self.gaps + len(self.errors)
+
+    def lines(self) -> str:
+        before, after = self.rss_mb
+        row = (
+            f"{self.characters:10d} {self.underruns:9d} {self.joining:7d} {self.margin_ms.median:7.0f} "
+            f"{self.first_frame_ms.text(1):>20} {self.first_frame_p99_ms:6.1f} {self.change_ms.text(0):>15} "
+            f"{self.change_p99_ms:6.0f} {self.cores.text(2):>17} {self.cost_mcores.median:9.2f} "
+            f"{self.client_cores.median:7.2f} {before:6.0f} {after:6.0f} {'flat' if self.rss_flat else 'GROWS':>5} "
+            f"{self.experts[0]:4d} of {self.experts[1]}"
         )
+        return "\n".join([row, *(f"    {add.line()}" for add in self.hot_adds)])
 
 
 HEAD = (
-    f"{'characters':>10} {'underruns':>9} {'margin':>9} {'first':>8} {'frame':>8} {'change':>8} {'shows':>8} "
-    f"{'server':>7} {'per char':>9} {'client':>7} {'RSS':>6} {'RSS':>6}\n"
-    f"{'':>10} {'frames':>9} {'p1 ms':>9} {'p50 ms':>8} {'p99 ms':>8} {'p50 ms':>8} {'p99 ms':>8} "
-    f"{'cores':>7} {'mcores':>9} {'cores':>7} {'MB':>6} {'end':>6}"
+    f"{'characters':>10} {'underruns':>9} {'joining':>7} {'margin':>7} {'first frame, ms':>20} {'':>6} "
+    f"{'change shows, ms':>15} {'':>5} {'server':>17} {'character':>9} {'client':>7} {'RSS':>6} {'end':>6} {'':>5} "
+    f"experts\n{'':>10} {'':>9} {'':>7} {'p1 ms':>7} {'p50':>20} {'p99':>6} {'p50':>15} {'p99':>6} {'cores':>17} "
+    f"{'mcores':>9} {'cores':>7} {'MB':>6} {'MB':>6} {'':>5}  in use"
 )
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--characters", default="1,8,32,100,200", help="sizes of crowds, with commas")
-    parser.add_argument("--seconds", type=float, default=60.0, help="that a complete crowd plays")
+    parser.add_argument("--seconds", type=float, default=60.0, help="that a complete crowd plays; 300 for the claim")
+    parser.add_argument("--windows", type=int, default=5, help="to take medians over")
+    parser.add_argument("--hot-add", type=int, default=0, metavar="N", help="experts to publish while each crowd plays")
     parser.add_argument("--bundle", type=Path, default=default_bundle())
-    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--client", choices=CLIENTS, default="lean", help="see connections.py")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw cost and latencies, as PNG")
+    parser.add_argument("--json", action="store_true", help="figures as JSON on stdout, the table on stderr")
     options = parser.parse_args()
+    out = sys.stderr if options.json else sys.stdout
+    print(f"{machine()}\n{HEAD}", file=out, flush=True)
     crowds = []
-    print(HEAD, file=sys.stderr if options.json else sys.stdout, flush=True)
     for count in (int(part) for part in options.characters.split(",")):
-        crowds.append(measure(count, options.seconds, options.bundle))
-        print(crowds[-1].line(), file=sys.stderr if options.json else sys.stdout, flush=True)
+        crowds.append(measure(count, options))
+        print(crowds[-1].lines(), file=out, flush=True)
         for error in crowds[-1].errors[:5]:
             print(f"    {error}", file=sys.stderr)
+    if options.plot:
+        from crowd_plot import draw
+
+        draw(crowds, options.plot)
     if options.json:
         print(json.dumps([asdict(crowd) for crowd in crowds]))
-    total = sum(crowd.underruns + len(crowd.errors) for crowd in crowds)
-    print(f"underruns: {total}", file=sys.stderr if options.json else sys.stdout)
+    total = sum(crowd.failures for crowd in crowds)
+    print(f"underruns: {total}", file=out)
     return 1 if total else 0
 
 
-def measure(count: int, seconds: float, bundle: Path) -> Crowd:
+def measure(count: int, options: argparse.Namespace) -> Figures:
     """One crowd on a fresh server."""
-    command = [sys.executable, "-m", "animoe.cli", "serve", "--port", "0", "--bundle", str(bundle)]
-    command += ["--max-streams", str(count + NEWCOMERS)]
-    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    assert server.stdout is not None
-    try:
-        target = server.stdout.readline().split(" listening on ")[1].strip()
-        while "ready in" not in server.stdout.readline():
-            pass
-        threading.Thread(target=server.stdout.read, daemon=True).start()  # a full pipe would hold the server up
-        context = multiprocessing.get_context("spawn")
-        results: Any = context.Queue()
-        client = context.Process(target=_play, args=(target, count, seconds, server.pid, results))
-        client.start()
-        crowd: Crowd = results.get(timeout=seconds + JOIN_S + 120)
-        client.join()
-    finally:
-        server.terminate()
-        server.wait()
-    return crowd
+    with ExitStack() as stack:
+        bundle: Path = options.bundle
+        adds = None
+        if options.hot_add:
+            scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="animoe-hot-"))
+            adds = HotAdds(bundle, Path(scratch) / "bundle", options.hot_add)
+            bundle = adds.folder
+        server = stack.enter_context(serving(bundle, "--max-streams", str(count + SPARE_STREAMS)))
+        cast = Cast(server.target, options.bundle, count, count / JOINS_PER_S, NEWCOMER_S, options.client)
+        crowd = stack.enter_context(Crowd(cast))
+        return _observe(crowd, server, options, count, adds)
 
 
-def _play(target: str, count: int, seconds: float, server: int, results: Any) -> None:
-    results.put(asyncio.run(_Play(target, count, seconds, server).run()))
+def _observe(crowd: Crowd, server: Served, options: argparse.Namespace, count: int, adds: HotAdds | None) -> Figures:
+    time.sleep(SETTLE_S)
+    joining = [crowd.joining, crowd.window()]
+    length_s = options.seconds / options.windows
+    windows: list[Window] = []
+    cores, rss, used = [], [], set[str]()
+    for _ in range(options.windows):
+        cpu_s, began = server.cpu_s(), time.monotonic()
+        while (now := time.monotonic()) < began + length_s:
+            rss.append(server.rss_mb())
+            if adds is not None:
+                adds.play((now - windows[0].began) / options.seconds if windows else 0.0, server)
+            time.sleep(min(0.5, began + length_s - now))
+        cores.append((server.cpu_s() - cpu_s) / (time.monotonic() - began))
+        windows.append(crowd.window())
+        used.update(server.experts())
+    return _figures(count, options, joining, windows, cores, rss, used, server.status().deadlines_missed, adds)
 
 
-class _Play:
-    """The client's process: every character is one stream; frames are counted, not unpacked."""
-
-    def __init__(self, target: str, count: int, seconds: float, server: int) -> None:
-        self._target, self._count, self._seconds, self._server = target, count, seconds, server
-        self.crowd = Crowd(count, seconds)
-        self._margins: list[float] = []
-        self._changes: list[float] = []
-        self._first: list[float] = []
-        self._ending = False
-        self._counting = False
-
-    async def run(self) -> Crowd:
-        async with grpc.aio.insecure_channel(self._target) as channel:
-            stub = animation_service_pb2_grpc.AnimationServiceStub(channel)
-            players = []
-            for index in range(self._count):
-                players.append(asyncio.create_task(self._character(stub, index)))
-                await asyncio.sleep(JOIN_S / self._count)
-            await asyncio.sleep(2.0)
-            self._counting = True
-            began, cpu, own = time.monotonic(), _cpu_s(self._server), time.process_time()
-            rss = _rss_mb(self._server)
-            for index in range(NEWCOMERS):
-                self._first.append(await self._newcomer(stub, self._count + index))
-                await asyncio.sleep(max(0.0, self._seconds / NEWCOMERS - self._first[-1]))
-            took = time.monotonic() - began
-            crowd = self.crowd
-            crowd.server_cpu = (_cpu_s(self._server) - cpu) / took
-            crowd.client_cpu = (time.process_time() - own) / took
-            crowd.rss_mb = (rss, _rss_mb(self._server))
-            self._counting, self._ending = False, True
-            for player in players:
-                player.cancel()
-            await asyncio.gather(*players, return_exceptions=True)
-        crowd.margin_ms = float(np.percentile(self._margins, 1) * 1000) if self._margins else 0.0
-        crowd.first_frame_ms = _quantiles_ms(self._first)
-        crowd.change_ms = _quantiles_ms(self._changes)
-        return crowd
-
-    async def _character(self, stub: Any, index: int) -> None:
-        """Plays until it is cancelled."""
-        draw = random.Random(index)
-        sent: dict[int, float] = {}
-        call = stub.Animate(self._requests(index, draw, sent))
-        start, waiting = 0.0, 0.0
-        try:
-            async for response in call:
-                now = time.monotonic()
-                kind = response.WhichOneof("response")
-                if kind == "frames":
-                    block = response.frames
-                    start = start or now
-                    if waiting:
-                        self._changes.append(now - waiting)
-                        waiting = 0.0
-                    if self._counting:
-                        self._arrived(start + block.first_frame / FPS - now, block.frame_count)
-                elif kind == "control_applied":
-                    waiting = sent.pop(response.control_applied.control_id, 0.0)
-                elif kind == "control_rejected":
-                    self.crowd.errors.append(response.control_rejected.message)
-        except grpc.aio.AioRpcError as error:
-            if not self._ending:
-                self.crowd.errors.append(f"character {index}: {error.code().name}: {error.details()}")
-
-    def _arrived(self, margin_s: float, frame_count: int) -> None:
-        self.crowd.frames += frame_count
-        self._margins.append(margin_s)
-        late_s = -margin_s
-        if late_s > 0:
-            self.crowd.underruns += min(frame_count, int(late_s * FPS) + 1)
-            self.crowd.worst_s = max(self.crowd.worst_s, late_s)
-
-    async def _requests(self, index: int, draw: random.Random, sent: dict[int, float]) -> AsyncIterator[Any]:
-        yield pb.AnimateRequest(start=_start(index, draw))
-        control_id = 0
-        while True:
-            await asyncio.sleep(draw.uniform(*CHANGE_S))
-            control_id += 1
-            sent[control_id] = time.monotonic()
-            if draw.random() < 0.5:
-                change = pb.AnimateRequest(control_id=control_id, prompt=pb.PromptChange(text=_text(draw)))
-            else:
-                change = pb.AnimateRequest(control_id=control_id, emotion=pb.EmotionChange(emotion=_curve(draw)))
-            yield change
-
-    async def _newcomer(self, stub: Any, index: int) -> float:
-        """Seconds from the call to the first frames of one more character, which then leaves."""
-        began = time.monotonic()
-        call = stub.Animate(_only(pb.AnimateRequest(start=_start(index, random.Random(index)))))
-        async for response in call:
-            if response.WhichOneof("response") == "frames":
-                break
-        took = time.monotonic() - began
-        call.cancel()
-        return took
-
-
-async def _only(request: Any) -> AsyncIterator[Any]:
-    yield request
-    await asyncio.sleep(60)
-
-
-def _start(index: int, draw: random.Random) -> Any:
-    rig = skeleton_pb2.RigSelection(profile=RIGS[index % len(RIGS)])
-    emotion = None if index % 3 == 0 else _curve(draw)
-    return pb.AnimateStart(text=_text(draw), rig=rig, emotion=emotion, seed=index)
-
-
-def _text(draw: random.Random) -> str:
-    return (
-        f"{draw.choice(PROMPTS)} {draw.choice(('', 'slowly', 'quickly', 'again', 'in a hurry', 'carefully'))}".strip()
+def _figures(
+    count: int,
+    options: argparse.Namespace,
+    joining: list[Window],
+    windows: list[Window],
+    cores: list[float],
+    rss: list[float],
+    used: set[str],
+    server_missed: int,
+    adds: HotAdds | None,
+) -> Figures:
+    late = [moment for window in windows for moment in window.late]
+    early = [moment for window in joining for moment in window.late]
+    learnt = {column.name for _, column in read_state(options.bundle).active()}
+    quarter = max(1, len(rss) // 4)
+    before, after = statistics.median(rss[quarter : 2 * quarter] or rss), statistics.median(rss[-quarter:])
+    return Figures(
+        characters=count,
+        seconds=sum(window.seconds for window in windows),
+        client=options.client,
+        frames=sum(window.frames for window in windows),
+        underruns=len(late),
+        joining=len(early),
+        gaps=sum(window.gaps for window in [*joining, *windows]),
+        worst_ms=1000 * max((late_s for _, late_s in [*late, *early]), default=0.0),
+        server_missed=server_missed,
+        margin_ms=Spread.of([_quantile_ms(window.margins, 0.01) for window in windows]),
+        first_frame_ms=Spread.of([_quantile_ms(window.first_frames, 0.5) for window in windows]),
+        first_frame_p99_ms=_quantile_ms([value for window in windows for value in window.first_frames], 0.99),
+        change_ms=Spread.of([_quantile_ms(window.changes, 0.5) for window in windows]),
+        change_p99_ms=_quantile_ms([value for window in windows for value in window.changes], 0.99),
+        cores=Spread.of(cores),
+        cost_mcores=Spread.of([1000 * value / count for value in cores]),
+        client_cores=Spread.of([window.client_cpu_s / window.seconds for window in windows]),
+        rss_mb=(before, after),
+        rss_flat=after <= (1 + FLAT) * before,
+        experts=(len(used & learnt), len(learnt)),
+        newcomers=sum(len(window.first_frames) for window in windows),
+        hot_adds=adds.judged([*early, *late]) if adds is not None else [],
+        errors=[error for window in [*joining, *windows] for error in window.errors],
     )
 
 
-def _curve(draw: random.Random) -> Any:
-    """Two emotions, one leading into the other."""
-    keys = []
-    for time_s in (0.0, 1.0):
-        felt = clip_pb2.EmotionIntensity(emotion=draw.choice(EMOTIONS), intensity=draw.uniform(0.5, 1.5))
-        keys.append(clip_pb2.EmotionKey(time_s=time_s, emotions=[felt]))
-    return clip_pb2.EmotionCurve(keys=keys)
-
-
-def _quantiles_ms(values: list[float]) -> tuple[float, float]:
-    if not values:
-        return 0.0, 0.0
-    middle, most = np.percentile(values, [50, 99]) * 1000
-    return float(middle), float(most)
-
-
-def _cpu_s(pid: int) -> float:
-    """Processor time of a process so far."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / _TICKS_PER_S
-
-
-def _rss_mb(pid: int) -> float:
-    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+def _quantile_ms(values: Any, share: float) -> float:
+    return 1000 * float(np.quantile(values, share)) if len(values) else 0.0
 
 
 if __name__ == "__main__":
