@@ -7,8 +7,8 @@ PACKS ?=
 OUT ?= runs/bundle
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-blender check fuzz protos bundle default-bundle bench bench-crowd bench-decode \
-	bench-learning clean
+.PHONY: help setup demo test test-blender check fuzz protos bundle default-bundle bench bench-first-frame bench-crowd \
+	bench-soak bench-decode bench-learning clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1|/' | column -t -s '|'
@@ -108,13 +108,27 @@ default-bundle: packs-given $(VENV)/dev.stamp  ## train a bundle with experts: m
 	done
 	$(BIN)/animoe-train settle "$(OUT)/learnt" --out "$(OUT)/bundle"
 
-bench: $(VENV)/dev.stamp  ## measure speed (see benchmarks/README.md)
-	@set -e; for script in $(filter-out benchmarks/learning.py benchmarks/crowd.py,$(wildcard benchmarks/*.py)); do echo "== $$script"; $(BIN)/python "$$script"; done
+BENCHMARKS := first_frame perform formats retarget rig_roles step
+bench: $(VENV)/dev.stamp  ## measure speed, minutes: first frame, clips, files, retargeting, roles, decode step
+	@failed=0; for name in $(BENCHMARKS); do \
+	  echo "== benchmarks/$$name.py"; $(BIN)/python benchmarks/$$name.py || failed=1; \
+	done; exit $$failed
+
+bench-first-frame: $(VENV)/dev.stamp  ## first frame on an idle server, cold and warm, prompts fresh and known; start to SERVING
+	$(BIN)/python benchmarks/first_frame.py
 
 CHARACTERS ?= 1,8,32,100,200
 SECONDS ?= 60
-bench-crowd: $(VENV)/dev.stamp  ## live characters that one server keeps at 30 frames/s: make bench-crowd [CHARACTERS=...] [SECONDS=...]
-	$(BIN)/python benchmarks/crowd.py --characters $(CHARACTERS) --seconds $(SECONDS)
+HOT_ADD ?= 0
+PLOT ?=
+bench-crowd: $(VENV)/dev.stamp  ## live characters that one server keeps at 30 frames/s: make bench-crowd [CHARACTERS=...] [SECONDS=...] [HOT_ADD=N] [PLOT=FILE]
+	$(BIN)/python benchmarks/crowd.py --characters $(CHARACTERS) --seconds $(SECONDS) --hot-add $(HOT_ADD) \
+	  $(if $(PLOT),--plot "$(PLOT)")
+
+MINUTES ?= 30
+SURVIVORS ?= 24
+bench-soak: $(VENV)/dev.stamp  ## bad clients beside characters that play on: leaks, deadlines: make bench-soak [MINUTES=30] [SURVIVORS=24]
+	$(BIN)/python benchmarks/soak.py --minutes $(MINUTES) --survivors $(SURVIVORS)
 
 bench-decode: $(VENV)/dev.stamp  ## the generator's step by batch and experts, against transformers.generate and the roofline
 	$(BIN)/python benchmarks/step.py

@@ -13,7 +13,6 @@ from array import array
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection as Pipe
 from pathlib import Path
-from typing import Any
 
 import connections
 from script import Script

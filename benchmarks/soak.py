@@ -2,12 +2,12 @@
 
     python benchmarks/soak.py [--minutes 30] [--survivors 24] [--seed 1] [--short] [--json]
 
-A crowd of survivors plays from one process without a pause. Beside it, processes of bad clients (see chaos.py) are killed
-and replaced, and connections fall silent. In the end the bad ones are gone and the server must be what it was: memory,
-file descriptors, threads and asyncio tasks as after the warm-up with the same survivors, tasks and descriptors as before
-the first client once the survivors have left too; survivors have missed no frame and no deadline, no call has ended
-otherwise than it may, and the log holds no error. `--short` is the same in about ten seconds, without a judgement on
-deadlines; the tests run it. Linux only.
+A crowd of survivors plays from one process without a pause. Beside it, processes of bad clients (see chaos.py) are
+killed and replaced, and connections fall silent. In the end the bad ones are gone and the server must be what it was:
+memory, file descriptors, threads and asyncio tasks as after the warm-up with the same survivors, tasks and descriptors
+as before the first client once the survivors have left too; survivors have missed no frame and no deadline, no call has
+ended otherwise than it may, and the log holds no error. `--short` is the same in about ten seconds, without a judgement
+on deadlines; the tests run it. Linux only.
 """
 
 from __future__ import annotations
@@ -114,8 +114,8 @@ def main() -> int:
 
 def soak(plan: Plan, bundle: Path, seed: int, scratch: Path, out: Any) -> Verdict:
     """Runs a plan on a fresh server."""
-    bad = plan.processes * plan.actors + plan.silent
-    flags = ("--max-streams", str(plan.survivors + bad - 2), "--log-format", "json")  # full now and then
+    room = (plan.processes * plan.actors + plan.silent) // 2  # so that it is full now and then
+    flags = ("--max-streams", str(plan.survivors + room), "--log-format", "json")
     with serving(bundle, *flags, counted=True) as server:
         idle = _least(server)
         with Crowd(Cast(server.target, bundle, plan.survivors, plan.survivors / 5, seed=seed)) as crowd:
@@ -201,16 +201,15 @@ class _Run:
     def _line(self, done: Counter[str], killed: int, silent: int) -> None:
         self.take()
         usage, status = self._server.usage(), self._server.status()
-        minutes = (time.monotonic() - self._began) / 60
-        calls = ", ".join(f"{count} {what}" for what, count in sorted(done.items()))
-        print(
-            f"{minutes:5.1f} min: {self._live} survivors, {status.stream_count} streams, {status.sessions_opened} opened; "
-            f"{calls}, {killed} processes killed, {silent} silent connections; RSS {usage.rss_mb:.0f} MB, "
-            f"{usage.fds} descriptors, {usage.threads} threads, {usage.task_count} tasks; late {len(self.late)}, "
-            f"gaps {self.gaps}",
-            file=self._out,
-            flush=True,
-        )
+        parts = [
+            f"{(time.monotonic() - self._began) / 60:5.1f} min: {self._live} survivors",
+            f"{status.stream_count} streams, {status.sessions_opened} opened",
+            *(f"{count} {what}" for what, count in sorted(done.items())),
+            f"{killed} killed, {silent} silent; RSS {usage.rss_mb:.0f} MB",
+            f"{usage.fds} descriptors, {usage.threads} threads, {usage.task_count} tasks",
+            f"late {len(self.late)}, gaps {self.gaps}",
+        ]
+        print(", ".join(parts), file=self._out, flush=True)
 
 
 def judge(verdict: Verdict, report: Report, errors: list[str], log: str) -> list[str]:
