@@ -220,7 +220,7 @@ class GrpcConnection:
     def __init__(self, target: str) -> None:
         import grpc
 
-        self._channel = grpc.aio.insecure_channel(target)
+        self._channel: Any = grpc.aio.insecure_channel(target)
         self._method = self._channel.stream_stream(METHOD)
 
     def open(self, first: bytes, on_message: OnMessage, on_end: OnEnd) -> Call:

@@ -18,10 +18,10 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from characters import Cast, Crowd, Window
@@ -35,15 +35,15 @@ from animoe.bundle.scenarios import read_state
 JOINS_PER_S = 25.0
 NEWCOMER_S = 0.5
 SETTLE_S = 2.0
-FLAT = 0.02
-"""Memory is flat when it grows by no more than this share from the second quarter of the time to the last."""
+FLAT_MB = 8.0
+"""Memory is flat when it grows by no more than this from the second quarter of the time to the last."""
 SPARE_STREAMS = 16
 """For newcomers, of which few are there at one time."""
 
 
 @dataclass(frozen=True)
 class Spread:
-    """Median, least and most over windows."""
+    """Median, least and most over windows; 0 where nothing was measured."""
 
     median: float
     least: float
@@ -51,7 +51,12 @@ class Spread:
 
     @staticmethod
     def of(values: list[float]) -> Spread:
-        return Spread(statistics.median(values), min(values), max(values))
+        return Spread(statistics.median(values), min(values), max(values)) if values else Spread(0.0, 0.0, 0.0)
+
+    @staticmethod
+    def of_quantiles(samples: Sequence[Sequence[float]], share: float) -> Spread:
+        """Of one quantile of each window, seconds to milliseconds; windows without a sample are left out."""
+        return Spread.of([_quantile_ms(values, share) for values in samples if len(values)])
 
     def text(self, digits: int) -> str:
         return f"{self.median:.{digits}f} ({self.least:.{digits}f}-{self.most:.{digits}f})"
@@ -169,12 +174,13 @@ def _observe(crowd: Crowd, server: Served, options: argparse.Namespace, count: i
     length_s = options.seconds / options.windows
     windows: list[Window] = []
     cores, rss, used = [], [], set[str]()
+    started = time.monotonic()
     for _ in range(options.windows):
         cpu_s, began = server.cpu_s(), time.monotonic()
         while (now := time.monotonic()) < began + length_s:
             rss.append(server.rss_mb())
             if adds is not None:
-                adds.play((now - windows[0].began) / options.seconds if windows else 0.0, server)
+                adds.play((now - started) / options.seconds, server)
             time.sleep(min(0.5, began + length_s - now))
         cores.append((server.cpu_s() - cpu_s) / (time.monotonic() - began))
         windows.append(crowd.window())
@@ -208,16 +214,16 @@ def _figures(
         gaps=sum(window.gaps for window in [*joining, *windows]),
         worst_ms=1000 * max((late_s for _, late_s in [*late, *early]), default=0.0),
         server_missed=server_missed,
-        margin_ms=Spread.of([_quantile_ms(window.margins, 0.01) for window in windows]),
-        first_frame_ms=Spread.of([_quantile_ms(window.first_frames, 0.5) for window in windows]),
+        margin_ms=Spread.of_quantiles([window.margins for window in windows], 0.01),
+        first_frame_ms=Spread.of_quantiles([window.first_frames for window in windows], 0.5),
         first_frame_p99_ms=_quantile_ms([value for window in windows for value in window.first_frames], 0.99),
-        change_ms=Spread.of([_quantile_ms(window.changes, 0.5) for window in windows]),
+        change_ms=Spread.of_quantiles([window.changes for window in windows], 0.5),
         change_p99_ms=_quantile_ms([value for window in windows for value in window.changes], 0.99),
         cores=Spread.of(cores),
         cost_mcores=Spread.of([1000 * value / count for value in cores]),
         client_cores=Spread.of([window.client_cpu_s / window.seconds for window in windows]),
         rss_mb=(before, after),
-        rss_flat=after <= (1 + FLAT) * before,
+        rss_flat=after <= before + FLAT_MB,
         experts=(len(used & learnt), len(learnt)),
         newcomers=sum(len(window.first_frames) for window in windows),
         hot_adds=adds.judged([*early, *late]) if adds is not None else [],
@@ -225,7 +231,7 @@ def _figures(
     )
 
 
-def _quantile_ms(values: Any, share: float) -> float:
+def _quantile_ms(values: Sequence[float], share: float) -> float:
     return 1000 * float(np.quantile(values, share)) if len(values) else 0.0
 
 

@@ -19,21 +19,26 @@ def draw(crowds: Sequence[Figures], path: Path) -> None:
     import matplotlib
 
     matplotlib.use("Agg")
-    from matplotlib import pyplot
+    from matplotlib import pyplot, ticker
 
-    figure, (cost, answers) = pyplot.subplots(1, 2, figsize=(10.0, 3.8), dpi=120, layout="constrained")
+    figure, (cost, answers) = pyplot.subplots(1, 2, figsize=(11.0, 4.0), dpi=120, layout="constrained")
     _median(cost, crowds, lambda crowd: crowd.cost_mcores, BLUE, "")
     cost.set_title("Cost of a character, thousandths of a processor", loc="left", fontsize=10)
     cost.set_yscale("log")
+    cost.yaxis.set_major_locator(ticker.LogLocator(subs=(1.0, 2.0, 5.0)))
     cost.yaxis.set_major_formatter("{x:g}")
+    for crowd in crowds:
+        value = crowd.cost_mcores.median
+        at = (crowd.characters, value)
+        cost.annotate(f"{value:.3g}", at, (0, 7), textcoords="offset points", ha="center", fontsize=8, color=INK)
     _median(answers, crowds, lambda crowd: crowd.first_frame_ms, BLUE, "first frame of a newcomer")
     _p99(answers, crowds, [crowd.first_frame_p99_ms for crowd in crowds], BLUE)
     _median(answers, crowds, lambda crowd: crowd.change_ms, ORANGE, "a change shows")
     _p99(answers, crowds, [crowd.change_p99_ms for crowd in crowds], ORANGE)
     answers.plot([], [], "--", color=GREY, label="99th percentile")
-    answers.plot([WITH], [FIRST_FRAME_MS], "v", color=INK, markersize=5, label=f"budget: first frame p99, {WITH} live")
+    answers.plot([WITH], [FIRST_FRAME_MS], "v", color=INK, markersize=5, label="budget of first frame p99")
     answers.set_title("Answers, ms", loc="left", fontsize=10)
-    answers.legend(frameon=False, fontsize=8)
+    answers.legend(frameon=False, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2)
     answers.set_ylim(bottom=0)
     for axes in (cost, answers):
         _plain(axes, [crowd.characters for crowd in crowds])

@@ -46,7 +46,8 @@ class HotAdd:
 class HotAdds:
     """Publishes experts while a crowd plays.
 
-    An expert is a copy of one that the bundle has, with a key close to its key, so that prompts choose it.
+    An expert is a copy of the one that most characters perform with, with a key close to its key, so that prompts
+    choose it.
 
     Args:
         parent: bundle with experts. folder: of the child that is served. count: how many to add.
@@ -56,7 +57,7 @@ class HotAdds:
         ensure_child(folder, parent)
         self.folder, self._count = folder, count
         self._added: list[HotAdd] = []
-        self._columns = [column for _, column in read_state(folder).active()]
+        self._columns = {column.name: (index, column) for index, column in read_state(folder).active()}
         if not self._columns:
             raise SystemExit(f"{parent} has no experts; --hot-add adds copies of such")
 
@@ -82,13 +83,14 @@ class HotAdds:
 
     def _add(self, server: Served) -> None:
         state = read_state(self.folder)
-        like = len(self._added) % len(self._columns)
+        used = [use.expert for use in server.status().experts if use.expert in self._columns]
+        index, like = self._columns[used[0] if used else next(iter(self._columns))]
         column = Column(f"hot_{len(self._added)}", 1)
         staged = self.folder / f".staged-{column.name}"
-        shutil.copytree(expert_folder(self.folder, self._columns[like]), staged)
+        shutil.copytree(expert_folder(self.folder, like), staged)
         planner = read_planner(self.folder, state)
         emotion, keys = planner.pop("emotion.weight"), planner["gate.keys"]
-        key = keys[1 + like] * (1 + 1e-3 * np.arange(keys.shape[1]).astype(keys.dtype) / keys.shape[1])
+        key = keys[1 + index] * (1 + 1e-3 * np.arange(keys.shape[1]).astype(keys.dtype) / keys.shape[1])
         planner["gate.keys"] = np.concatenate([keys, key[None]]).astype(keys.dtype)
         data = save({f"planner.{name}": value for name, value in planner.items()} | {"emotion.weight": emotion})
         with bundle_lock(self.folder, "benchmark"):
