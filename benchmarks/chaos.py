@@ -173,7 +173,7 @@ def _misbehave(mischief: Mischief, seed: int, path: Path) -> None:
 class _Actors:
     def __init__(self, mischief: Mischief, seed: int, path: Path) -> None:
         self._mischief, self._draw = mischief, random.Random(seed)
-        self._script = Script(mischief.bundle, seed)
+        self._script = Script(mischief.bundle, seed, plain=True)
         self._file = os.open(path, os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o644)
 
     async def run(self) -> None:

@@ -56,6 +56,7 @@ class Cast:
     Attributes:
         count: characters that stay. join_s: the time in which they come in. newcomer_s: one more comes every so many
             seconds once they are in, and leaves with its first frames; 0 for none. client: one of connections.CLIENTS.
+        plain: as in Script.
     """
 
     target: str
@@ -65,6 +66,7 @@ class Cast:
     newcomer_s: float = 0.0
     client: str = "lean"
     seed: int = 0
+    plain: bool = False
 
 
 class Crowd:
@@ -164,7 +166,7 @@ class _Character:
 
     def __init__(self, stage: _Stage, index: int, *, stays: bool = True) -> None:
         self._stage, self._index, self._stays = stage, index, stays
-        self._script = Script(stage.cast.bundle, stage.cast.seed * 1_000_003 + index)
+        self._script = Script(stage.cast.bundle, stage.cast.seed * 1_000_003 + index, plain=stage.cast.plain)
         self._sent: dict[int, float] = {}
         self._control_id = 0
         self._next, self._start = 0, 0.0

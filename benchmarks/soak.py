@@ -118,7 +118,8 @@ def soak(plan: Plan, bundle: Path, seed: int, scratch: Path, out: Any) -> Verdic
     flags = ("--max-streams", str(plan.survivors + room), "--log-format", "json")
     with serving(bundle, *flags, counted=True) as server:
         idle = _least(server)
-        with Crowd(Cast(server.target, bundle, plan.survivors, plan.survivors / 5, seed=seed)) as crowd:
+        cast = Cast(server.target, bundle, plan.survivors, plan.survivors / 5, seed=seed, plain=True)
+        with Crowd(cast) as crowd:
             run = _Run(plan, server, crowd, out)
             mischief = Mischief(server.target, bundle, plan.actors, plan.play_s)
             gang = Gang(mischief, plan.processes, plan.life_s, scratch, seed)
