@@ -1,15 +1,18 @@
 """Live characters as a game has them, many in one process: a crowd that plays, counts what is late, changes its mind.
 
-Frames are counted, not unpacked. A character's playhead starts with its first frame; a frame that is not there when it
-should be shown is an underrun: the playhead waits for it and goes on from there, as a game does.
+Frames are counted, not unpacked. A character's playhead starts with its first frame; when the next frame is not there
+the playhead waits for it, as a game does, and goes on from there. Every thirtieth of a second in which a character
+stands still like this is an underrun.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 import multiprocessing
 import time
 from array import array
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection as Pipe
 from pathlib import Path
@@ -31,7 +34,8 @@ class Window:
     """What a crowd saw in one stretch of time. Times are seconds.
 
     Attributes:
-        late: (moment by the monotonic clock, so late) of every underrun. gaps: frames that never came.
+        late: (moment by the monotonic clock, so long) of every standstill. gaps: frames that never came.
+        waiting: for how long characters have been waiting, at its end, that have not had their first frame.
         margins: how long before its time each block arrived. changes: from each control to the frame that shows it.
         first_frames: of newcomers, from the call to the first frames.
     """
@@ -46,7 +50,13 @@ class Window:
     margins: array[float] = field(default_factory=lambda: array("d"))
     changes: array[float] = field(default_factory=lambda: array("d"))
     first_frames: array[float] = field(default_factory=lambda: array("d"))
+    waiting: list[float] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
+
+
+def underruns(late: Iterable[tuple[float, float]]) -> int:
+    """Frames for which characters stood still, out of (moment, so long)."""
+    return sum(math.ceil(late_s * FPS) for _, late_s in late)
 
 
 @dataclass(frozen=True)
@@ -148,7 +158,9 @@ class _Stage:
 
     def _tell(self) -> None:
         told, self.window = self.window, Window()
-        cpu_s = time.process_time()
+        now, cpu_s = time.monotonic(), time.process_time()
+        for character in self.characters.values():
+            character.look(now, told)
         told.client_cpu_s, self._cpu_s = cpu_s - self._cpu_s, cpu_s
         told.seconds, told.live = self.window.began - told.began, len(self.characters)
         self._pipe.send(told)
@@ -182,6 +194,21 @@ class _Character:
             self._alarm.cancel()
         self._call.cancel()
 
+    def look(self, now: float, window: Window) -> None:
+        """What a window that ends now must know of frames that have not come."""
+        if not self._start:
+            window.waiting.append(now - self._began)
+        else:
+            self._wait_until(now, window)
+
+    def _wait_until(self, now: float, window: Window) -> float:
+        """Puts off the playhead when the next frame is late. Returns how long before its time it is."""
+        margin = self._start + self._next / FPS - now
+        if margin < 0:
+            window.late.append((now, -margin))
+            self._start -= margin
+        return margin
+
     def _think(self) -> None:
         pause_s = self._script.pause_s(*CHANGE_S)
         self._alarm = asyncio.get_running_loop().call_later(pause_s, self._change)
@@ -211,13 +238,10 @@ class _Character:
             self.leave()
             return
         self._start = self._start or now
-        margin = self._start + first / FPS - now
-        if margin < 0:
-            window.late.append((now, -margin))
-            self._start -= margin
-        window.margins.append(margin)
+        window.gaps += max(0, first - self._next)
+        self._next = first  # earlier than expected where it replaces frames after a change
+        window.margins.append(self._wait_until(now, window))
         window.frames += count
-        window.gaps += max(0, first - self._next)  # a block that starts earlier replaces frames after a change
         self._next = first + count
 
     def _ended(self, how: str) -> None:

@@ -4,10 +4,10 @@
 
 Starts the real server (`animoe serve`) for each crowd and plays it from a process of its own: every character has its
 own prompt, emotion, seed and rig, texts from all scenarios of the bundle, and changes its prompt or emotion every few
-seconds. A frame that is not there when it should be shown is an underrun, from the moment the first character joins.
-Twice a second a newcomer joins the full crowd, and its first frame is timed. The time is cut into windows: figures are
-medians over them, with the least and the most; latencies of the 99th percentile are over all. `--hot-add N` publishes N
-more experts while the crowd plays. Linux only: processor time and memory are read from /proc.
+seconds. Every thirtieth of a second in which a character stands still for want of a frame is an underrun, from the
+moment the first one joins. Twice a second a newcomer joins the full crowd, and its first frame is timed. The time is cut
+into windows: figures are medians over them, with the least and the most; latencies of the 99th percentile are over all.
+`--hot-add N` publishes N more experts while the crowd plays. Linux only: processor time and memory are read from /proc.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-from characters import Cast, Crowd, Window
+from characters import Cast, Crowd, Window, underruns
 from connections import CLIENTS
 from hot_experts import HotAdd, HotAdds
 from served import Served, machine, serving
@@ -37,8 +37,8 @@ NEWCOMER_S = 0.5
 SETTLE_S = 2.0
 FLAT_MB = 8.0
 """Memory is flat when it grows by no more than this from the second quarter of the time to the last."""
-SPARE_STREAMS = 16
-"""For newcomers, of which few are there at one time."""
+SPARE_STREAMS = 64
+"""For newcomers: few are there at one time, unless the server is overloaded."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class Figures:
     """What one crowd took.
 
     Attributes:
-        underruns: while it played; joining: while it came in. worst_ms: the latest block by so much.
+        underruns: while it played; joining: while it came in. worst_ms: the longest standstill.
         server_missed: late blocks as the server itself counts them, with those that it made newcomers wait.
         margin_ms: how long before its time a block arrives, 1st percentile. first_frame_ms: of newcomers.
         change_ms: from a control to the moment in which the first frame made under it is shown.
@@ -202,6 +202,7 @@ def _figures(
     late = [moment for window in windows for moment in window.late]
     early = [moment for window in joining for moment in window.late]
     learnt = {column.name for _, column in read_state(options.bundle).active()}
+    overdue = [waited for waited in windows[-1].waiting if waited > NEWCOMER_S]  # it will be longer still
     quarter = max(1, len(rss) // 4)
     before, after = statistics.median(rss[quarter : 2 * quarter] or rss), statistics.median(rss[-quarter:])
     return Figures(
@@ -209,14 +210,14 @@ def _figures(
         seconds=sum(window.seconds for window in windows),
         client=options.client,
         frames=sum(window.frames for window in windows),
-        underruns=len(late),
-        joining=len(early),
+        underruns=underruns(late),
+        joining=underruns(early),
         gaps=sum(window.gaps for window in [*joining, *windows]),
         worst_ms=1000 * max((late_s for _, late_s in [*late, *early]), default=0.0),
         server_missed=server_missed,
         margin_ms=Spread.of_quantiles([window.margins for window in windows], 0.01),
         first_frame_ms=Spread.of_quantiles([window.first_frames for window in windows], 0.5),
-        first_frame_p99_ms=_quantile_ms([value for window in windows for value in window.first_frames], 0.99),
+        first_frame_p99_ms=_quantile_ms([*(t for window in windows for t in window.first_frames), *overdue], 0.99),
         change_ms=Spread.of_quantiles([window.changes for window in windows], 0.5),
         change_p99_ms=_quantile_ms([value for window in windows for value in window.changes], 0.99),
         cores=Spread.of(cores),
@@ -227,7 +228,10 @@ def _figures(
         experts=(len(used & learnt), len(learnt)),
         newcomers=sum(len(window.first_frames) for window in windows),
         hot_adds=adds.judged([*early, *late]) if adds is not None else [],
-        errors=[error for window in [*joining, *windows] for error in window.errors],
+        errors=[
+            *(error for window in [*joining, *windows] for error in window.errors),
+            *(f"a character has been waiting for its first frame for {waited:.1f} s" for waited in overdue),
+        ],
     )
 
 

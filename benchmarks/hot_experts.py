@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from characters import underruns
 from safetensors.numpy import save
 from served import Served
 
@@ -68,14 +69,14 @@ class HotAdds:
         self._look(server)
 
     def judged(self, late: list[tuple[float, float]]) -> list[HotAdd]:
-        """What was added, with the underruns around it, out of (moment, so late)."""
+        """What was added, with the underruns around it, out of (moment, so long) of standstills."""
         before, after = NEAR_S
         return [
             HotAdd(
                 add.expert,
                 add.began,
                 add.live_ms,
-                sum(add.began - before <= moment <= add.began + after for moment, _ in late),
+                underruns(entry for entry in late if add.began - before <= entry[0] <= add.began + after),
                 add.characters,
             )
             for add in self._added

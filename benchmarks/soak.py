@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from chaos import Gang, HalfOpen, Mischief, Report
-from characters import Cast, Crowd, Window
+from characters import Cast, Crowd, Window, underruns
 from served import Served, Usage, machine, serving
 
 from animoe.bundle import default_bundle
@@ -82,7 +82,7 @@ class Verdict:
     streams_left: int
     frames: int
     gaps: int
-    late: int
+    underruns: int
     worst_ms: float
     done: dict[str, int]
     killed: int
@@ -145,7 +145,7 @@ def soak(plan: Plan, bundle: Path, seed: int, scratch: Path, out: Any) -> Verdic
         streams_left,
         run.frames,
         run.gaps,
-        len(late),
+        underruns(late),
         1000 * max((late_s for _, late_s in late), default=0.0),
         dict(report.done),
         gang.killed,
@@ -208,7 +208,7 @@ class _Run:
             *(f"{count} {what}" for what, count in sorted(done.items())),
             f"{killed} killed, {silent} silent; RSS {usage.rss_mb:.0f} MB",
             f"{usage.fds} descriptors, {usage.threads} threads, {usage.task_count} tasks",
-            f"late {len(self.late)}, gaps {self.gaps}",
+            f"underruns {underruns(self.late)}, gaps {self.gaps}",
         ]
         print(", ".join(parts), file=self._out, flush=True)
 
@@ -223,8 +223,8 @@ def judge(verdict: Verdict, report: Report, errors: list[str], log: str) -> list
         found.append(f"little happened: {verdict.frames} frames, {dict(report.done)}")
     if verdict.gaps:
         found.append(f"survivors lack {verdict.gaps} frames")
-    if plan.deadlines and verdict.late:
-        found.append(f"survivors had {verdict.late} late blocks, by up to {verdict.worst_ms:.0f} ms")
+    if plan.deadlines and verdict.underruns:
+        found.append(f"survivors had {verdict.underruns} underruns, up to {verdict.worst_ms:.0f} ms long")
     if verdict.streams_left:
         found.append(f"{verdict.streams_left} streams are left although nobody is there")
     if after.rss_mb > warm.rss_mb + plan.rss_mb:

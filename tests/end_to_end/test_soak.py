@@ -74,7 +74,7 @@ def test_a_good_soak_is_not_blamed(judged: Callable[..., list[str]]) -> None:
         ({"held": {"rss_mb": 211.0}}, "memory grew from 200 to 211 MB"),
         ({"streams_left": 1}, "1 streams are left"),
         ({"gaps": 4}, "lack 4 frames"),
-        ({"late": 1}, "1 late blocks"),
+        ({"underruns": 1}, "1 underruns"),
         ({"wrong": ("play: INTERNAL: broken",)}, "play: INTERNAL: broken"),
         ({"log": json.dumps({"level": "error", "message": "Animate failed"})}, "Animate failed"),
         ({"log": "Traceback (most recent call last):"}, "Traceback"),
