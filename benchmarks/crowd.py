@@ -5,8 +5,8 @@
 Starts the real server (`animoe serve`) for each crowd and plays it from a process of its own: every character has its
 own prompt, emotion, seed and rig, texts from all scenarios of the bundle, and changes its prompt or emotion every few
 seconds. Every thirtieth of a second in which a character stands still for want of a frame is an underrun, from the
-moment the first one joins. Twice a second a newcomer joins the full crowd, and its first frame is timed. The time is cut
-into windows: figures are medians over them, with the least and the most; latencies of the 99th percentile are over all.
+moment the first one joins. Twice a second a newcomer joins the full crowd, and its first frame is timed. Figures are
+medians over windows of the time, with the least and the most; those of the 99th percentile are over all of it.
 `--hot-add N` publishes N more experts while the crowd plays. Linux only: processor time and memory are read from /proc.
 """
 
