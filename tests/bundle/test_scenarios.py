@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from animoe.bundle.manifest import MANIFEST, bundle_file, read_manifest
-from animoe.bundle.scenarios import SCENARIOS, Column, ScenarioState, read_stacks, read_state, write_state
+from animoe.bundle.scenarios import SCENARIOS, Column, ScenarioState, read_state, write_state
 from animoe.engine import ClipRequest, Engine
 from animoe.engine.runtime import Runtime
 from animoe.errors import BundleError
@@ -70,8 +70,3 @@ def test_a_generation_without_its_expert_is_refused_and_the_old_one_stays(child:
     with pytest.raises(BundleError, match="dance@1"):
         runtime.refresh()
     assert runtime.scenarios.state == ScenarioState()
-
-
-def test_a_bundle_without_experts_has_one_silent_row(child: Path) -> None:
-    stacks = read_stacks(child, ScenarioState(), {"q_proj_down": (2, 8, 32)})
-    assert stacks["q_proj_down"].shape == (1, 2, 8, 32) and not stacks["q_proj_down"].any()

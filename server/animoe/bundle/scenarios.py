@@ -150,27 +150,26 @@ def expert_shapes(folder: Path, rank: int) -> dict[str, tuple[int, int, int]]:
     }
 
 
-def read_stacks(folder: Path, state: ScenarioState, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Array]:
-    """Experts as the generator's graph takes them: input name -> (N, L, r, width), zeros for inactive ones.
+def read_expert(folder: Path, column: Column, shapes: Mapping[str, tuple[int, int, int]]) -> dict[str, Array]:
+    """An expert's weights: KIND_down (L, r, in), KIND_up (L, r, out), float32.
 
     Args:
-        shapes: input name -> (L, r, width) of the graph's expert inputs.
+        shapes: of each (`expert_shapes`).
 
     Raises:
-        BundleError: an expert is missing or of another shape.
+        BundleError: it is missing or of another shape.
     """
-    count = max(1, len(state.columns))
-    stacks = {name: np.zeros((count, *shape), dtype=np.float32) for name, shape in shapes.items()}
-    for row, column in state.active():
-        stored = read_weights(expert_folder(folder, column) / "adapter_model.safetensors")
-        for name, stack in stacks.items():
-            kind, side = name.rsplit("_", 1)
-            for layer in range(stack.shape[1]):
-                part = "mlp" if kind in ("gate_proj", "up_proj", "down_proj") else "self_attn"
-                key = f"{_PREFIX}layers.{layer}.{part}.{kind}.lora_{'A' if side == 'down' else 'B'}.weight"
-                value = stored.get(key)
-                value = value.T if value is not None and side == "up" else value
-                if value is None or value.shape != stack.shape[2:]:
-                    raise BundleError(f"expert {column.name} does not fit this generator ({key}); import it again")
-                stack[row, layer] = value
-    return stacks
+    stored = read_weights(expert_folder(folder, column) / "adapter_model.safetensors")
+    found = {}
+    for name, (layers, rank, width) in shapes.items():
+        kind, side = name.rsplit("_", 1)
+        part = "mlp" if kind in ("gate_proj", "up_proj", "down_proj") else "self_attn"
+        found[name] = np.empty((layers, rank, width), dtype=np.float32)
+        for layer in range(layers):
+            key = f"{_PREFIX}layers.{layer}.{part}.{kind}.lora_{'A' if side == 'down' else 'B'}.weight"
+            value = stored.get(key)
+            value = value.T if value is not None and side == "up" else value
+            if value is None or value.shape != (rank, width):
+                raise BundleError(f"expert {column.name} does not fit this generator ({key}); import it again")
+            found[name][layer] = value
+    return found

@@ -24,7 +24,7 @@ _LEVELS = np.float32(127.0)
 
 
 def split_experts(stacks: Mapping[str, Array]) -> list[dict[str, Array]]:
-    """Stacks of `read_stacks` -> one mapping per expert: KIND_down (L, r, in), KIND_up (L, r, out)."""
+    """Stacks (N, L, r, width) of N experts -> one mapping each: KIND_down (L, r, in), KIND_up (L, r, out)."""
     count = len(next(iter(stacks.values())))
     return [{name: stack[row] for name, stack in stacks.items()} for row in range(count)]
 

@@ -11,6 +11,8 @@ from importlib import import_module
 from animoe.cli.parser import build_parser
 from animoe.errors import AniMoEError
 
+_BLAS = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+"""Our products are small: threads that wait for each other on busy cores make one take fifty times as long."""
 USER_ERROR = 2
 INTERRUPTED = 130
 
@@ -19,6 +21,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs `animoe` with arguments (None = the process's own) and returns the exit code."""
     if isinstance(sys.stdout, io.TextIOWrapper):  # a file may be called what the terminal cannot show
         sys.stdout.reconfigure(errors="backslashreplace")
+    for variable in _BLAS:  # before numpy is imported
+        os.environ.setdefault(variable, "1")
     arguments = build_parser().parse_args(argv)
     try:
         # Imported here so that --help and a wrong flag answer at once.

@@ -108,7 +108,7 @@ class PlannerNet:
         share = np.exp(np.maximum(scores - scores.max(axis=-1, keepdims=True), -30.0))
         by_class = share[..., None] * self._member  # (H, T, K, E)
         by_class = by_class / np.maximum(by_class.sum(axis=-2, keepdims=True), 1e-20)
-        evidence = np.einsum("htke,hkd->ehd", by_class, self._values) / len(words)
+        evidence = (by_class.mean(axis=1).swapaxes(-1, -2) @ self._values).swapaxes(0, 1)  # (E, H, D)
         sample = _join(share / share.sum(axis=-1, keepdims=True) @ self._values)
         return sample, evidence.reshape(len(EMOTIONS), -1).astype(np.float32)
 

@@ -26,6 +26,10 @@ class EncodedPrompt:
     words: Array | None
 
 
+_KEPT = 1024
+"""Texts whose vectors are remembered, about 20 kB each."""
+
+
 class PromptEncoder:
     """Vectors of prompts, cached by text."""
 
@@ -35,7 +39,7 @@ class PromptEncoder:
         self._tokenizer.enable_truncation(MAX_WORD_PIECES)
         self._tokenizer.no_padding()
         self._outputs = [output.name for output in self._session.get_outputs()]
-        self._cached = lru_cache(maxsize=4096)(self._encode)
+        self._cached = lru_cache(maxsize=_KEPT)(self._encode)
 
     def encode(self, text: str) -> Array:
         """(384,) float32 unit vector of one prompt."""

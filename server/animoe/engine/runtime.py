@@ -14,12 +14,12 @@ from animoe.bundle.scenarios import (
     ScenarioState,
     expert_folder,
     expert_shapes,
+    read_expert,
     read_planner,
-    read_stacks,
     read_state,
     read_weights,
 )
-from animoe.bundle.stacks import quantised, split_experts
+from animoe.bundle.stacks import quantised
 from animoe.engine.batch import Row
 from animoe.engine.conditions import Conditions
 from animoe.engine.experts import Expert, ExpertPool
@@ -32,7 +32,8 @@ from animoe.engine.step_runner import StepRunner, open_runner
 from animoe.errors import BundleError
 from animoe.rig.rotations import Array
 
-_PLANS_KEPT = 4096
+_PLANS_KEPT = 1024
+"""About 20 kB each; the oldest goes first."""
 
 
 class Runtime:
@@ -157,13 +158,18 @@ class Runtime:
         return loaded
 
     def _experts(self, folder: Path, state: ScenarioState) -> list[Expert | None]:
-        if not state.columns:
-            return []
-        stacks = split_experts(read_stacks(folder, state, self._expert_shapes))
-        return [
-            self._expert(str(expert_folder(folder, column)), arrays) if column.active else None
-            for column, arrays in zip(state.columns, stacks, strict=True)
-        ]
+        """Those that an earlier generation had are not read again."""
+        known = {expert.key: expert for generation in list(self._generations) for expert in generation.active()}
+        found: list[Expert | None] = []
+        for column in state.columns:
+            key = str(expert_folder(folder, column))
+            if not column.active:
+                found.append(None)
+            elif key in known:
+                found.append(known[key])
+            else:
+                found.append(self._expert(key, read_expert(folder, column, self._expert_shapes)))
+        return found
 
     def _expert(self, key: str, arrays: dict[str, Array]) -> Expert:
         return Expert(key, quantised(arrays) if self.runner.integers else arrays)
