@@ -202,7 +202,7 @@ class TestSequence:
         for step in range(21):
             actor.character.set_emotion(EmotionCurve.constant("sad", step / 20))
             actor.act()
-        seams = [len(step.slots) > 1 for step in actor.seen[1:]]
+        seams = [len(step.uniforms) > 1 for step in actor.seen[1:]]
         assert 2 <= sum(seams) <= 4
         assert not any(a and b for a, b in zip(seams, seams[1:], strict=False))
 

@@ -7,22 +7,30 @@ When the prompt or the emotion changes, no token is carried over: with even half
 on as before, whatever the new prompt says (measured: a happy walk stayed at 1.44 m/s under "sad"; without context it is
 at 0.6 m/s after half a second). The seam is made in pose space instead: of several first tokens the one is taken that
 continues the present motion most smoothly, and the decoder's own state carries the joints over.
+
+Everything that changes from token to token is a `Moment`, so a character can go back to an earlier one. The generator's
+cache does not go back with it: every control re-anchors, at the least, and so does going back. So a control has the
+same effect to the last bit whether the character had already gone further or not.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, field
 
 import numpy as np
 
+from animoe.engine.draws import Draws
+from animoe.engine.feeling import Feeling, scaled
+from animoe.engine.pace import PLAIN, Frames, Pace
+from animoe.engine.prompt_queue import Act, Programme
 from animoe.engine.prompts import PlannedPrompt
 from animoe.engine.requests import Sampling
 from animoe.models.sequence import LEFT_OPEN, MAX_LEFT, PROMPT_SLOTS, SLOT_BEGIN, SLOT_RESUME, SLOT_TOKEN
 from animoe.motion.emotion import EmotionCurve
 from animoe.motion.features import HEIGHT, LOCAL_ROTATIONS, RootState
+from animoe.motion.pose_block import PoseBlock
 from animoe.motion.root_codes import FRAMES_PER_TOKEN
-from animoe.rig.canonical import FRAME_RATE_HZ
 from animoe.rig.rotations import Array
 
 WINDOW_TOKENS = 40
@@ -36,8 +44,6 @@ EMOTION_STEP = 0.25
 """How far the emotion moves (sum of absolute changes) before it is a change; less only tints what is going on."""
 MIN_SEAM_TOKENS = 2
 """Tokens between two seams of a moving emotion: a slider that is dragged must not cut every block."""
-
-_SECONDS_PER_TOKEN = FRAMES_PER_TOKEN / FRAME_RATE_HZ
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,8 +66,53 @@ class StepInputs:
     uniforms: Array
 
 
+@dataclass(slots=True)
+class Moment:
+    """A character before a token. What its fields hold is never changed, only replaced: a shallow copy is a copy.
+
+    Attributes:
+        prompt, feeling, intensity, pace: what is performed, and how. act: what an act of the programme feels instead.
+        programme: what is performed when; None = the present prompt without end.
+        token, frame: number of the next token, and of the next frame on the character's own time line.
+        state: (rows, width) of the decoder. root: where the body stands.
+        tokens: the last ones, up to KEPT_TOKENS of (G,). recent: (2, 140) features of the last frames.
+        length: positions of the window that the generator has seen. kept: tokens that a fresh window starts with.
+        seam: the next token is one. last_seam: token of the last one. felt: (E,) emotion there.
+        asked: for a token that has not come.
+    """
+
+    prompt: PlannedPrompt
+    feeling: Feeling
+    state: Array
+    act: Feeling | None = None
+    intensity: float = 1.0
+    pace: Pace = PLAIN
+    programme: Programme | None = None
+    token: int = 0
+    frame: int = 0
+    root: RootState = field(default_factory=RootState)
+    tokens: tuple[Array, ...] = ()
+    recent: Array | None = None
+    length: int = 0
+    kept: int = 0
+    seam: bool = False
+    last_seam: int = -MIN_SEAM_TOKENS
+    felt: Array = field(default_factory=lambda: np.zeros(0, dtype=np.float32))
+    asked: bool = False
+
+    def emotion(self) -> Array:
+        """(E,) of the next token."""
+        felt = self.act or self.feeling
+        return scaled(felt.at(self.frame, self.prompt.plan.emotion), self.intensity)
+
+    @property
+    def inferred(self) -> bool:
+        """Whether the emotion is left to the text."""
+        return (self.act or self.feeling).curve is None
+
+
 class Character:
-    """Says what it needs for its next token (`next_inputs`) and takes it in (`take`). Not thread-safe.
+    """Says what it needs for its next token (`next_inputs`), takes it in (`take`) and poses it. Not thread-safe.
 
     Args:
         prompt: first performed. groups: codes per token. state: (rows, width) of the decoder before its first token.
@@ -79,61 +130,110 @@ class Character:
         total_tokens: int | None = None,
     ) -> None:
         self.sampling = sampling
-        self.state, self.root = state, RootState()
-        self._prompt, self._groups, self._total = prompt, groups, total_tokens
-        self._random = np.random.Generator(np.random.Philox(sampling.seed))
-        self._emotion, self._emotion_start = emotion, 0
-        self._count = 0
-        self._tokens: deque[Array] = deque(maxlen=KEPT_TOKENS)  # a session may last for days
-        self._recent: Array | None = None  # features of the last two frames
-        self._length = 0  # positions of the window that the generator has seen
-        self._kept = 0  # tokens that a fresh window starts with
-        self._seam, self._last_seam = False, -MIN_SEAM_TOKENS
-        self._asked = False  # for a token that has not come
-        self._felt = self._emotion_now()
+        self._groups, self._total = groups, total_tokens
+        self._draws = Draws(sampling.seed, SEAM_CANDIDATES, groups)
+        self._now = Moment(prompt, Feeling(emotion), state)
+        self._now.felt = self._now.emotion()
 
     @property
     def prompt(self) -> PlannedPrompt:
         """What is being performed, and with which experts."""
-        return self._prompt
+        return self._now.prompt
+
+    @property
+    def state(self) -> Array:
+        """(rows, width) of the decoder."""
+        return self._now.state
+
+    @property
+    def root(self) -> RootState:
+        """Where the body stands, on its own: not to be changed."""
+        return self._now.root
+
+    @property
+    def token(self) -> int:
+        """Number of the next token."""
+        return self._now.token
 
     @property
     def first_frame(self) -> int:
-        """Of the next token."""
-        return self._count * FRAMES_PER_TOKEN
+        """Of the next block, on the character's own time line."""
+        return self._now.frame
+
+    def moment(self) -> Moment:
+        """To go back to."""
+        return copy(self._now)
+
+    def go_back(self, moment: Moment) -> None:
+        """Forgets everything since; the moment can be gone back to again."""
+        self._now = copy(moment)
+        self.reopen()
+
+    def reopen(self) -> None:
+        """The next token opens a window: with the last tokens, unless one without them is due anyway."""
+        if self._now.length:
+            self._anchor(KEPT_TOKENS)
 
     def set_prompt(self, prompt: PlannedPrompt) -> None:
-        """Goes on with another prompt, or newer experts, from the next token; the same ones again change nothing."""
-        if (prompt.text, prompt.scenarios) != (self._prompt.text, self._prompt.scenarios):
-            self._prompt = prompt
-            self._change()
+        """Goes on with another prompt, or newer experts, from the next token; ends the programme.
 
-    def set_emotion(self, emotion: EmotionCurve | None) -> None:
-        """Replaces the emotion curve from the next token; its times count from now. None leaves it to the text."""
-        inferred_before = self._emotion is None
-        self._emotion, self._emotion_start = emotion, self._count
-        if inferred_before != (emotion is None):
+        The same ones again change nothing.
+        """
+        if self._now.programme is not None or self._now.act is not None:
+            self.reopen()
+        self._now.programme = None
+        self._perform(prompt, None)
+
+    def set_programme(self, acts: tuple[Act, ...], idle: PlannedPrompt) -> None:
+        """Performs acts one after another from the next token, then the idle prompt without end."""
+        self.reopen()
+        self._now.programme = Programme(self._now.frame, acts, idle)
+        self._advance()
+
+    def set_emotion(self, emotion: EmotionCurve | None, transition_s: float = 0.0) -> None:
+        """Replaces the emotion curve from the next token; its times count from now. None leaves it to the text.
+
+        Args:
+            transition_s: the way from what is felt now to the curve.
+        """
+        self.reopen()
+        now, inferred_before = self._now, self._now.inferred
+        before = (now.act or now.feeling).at(now.frame, now.prompt.plan.emotion) if transition_s else None
+        now.feeling, now.act = Feeling(emotion, now.frame, before, transition_s), None
+        if inferred_before != now.inferred:
             self._change()  # else the next token sees whether the vector moved far enough
+
+    def set_intensity(self, scale: float) -> None:
+        """Makes emotions weaker or stronger from the next token."""
+        self.reopen()
+        self._now.intensity = scale
+
+    def set_pace(self, ratio: float) -> None:
+        """Runs at another ratio of the motion's own speed from the next frame."""
+        self.reopen()
+        self._now.pace = self._now.pace.towards(ratio) if self._now.token else Pace(ratio, ratio)
 
     def next_inputs(self) -> StepInputs:
         """What the generator must see for the next token. To be followed by `take`, unless the step fails."""
-        emotion = self._emotion_now()
+        self._advance()
+        now = self._now
+        emotion = now.emotion()
         if self._moved(emotion):
             self._change()
-        elif self._asked:
+        elif now.asked:
             self._anchor(KEPT_TOKENS)  # that step failed: what the cache holds is not known
-        self._asked = True
-        slots, codes = self._window() if not self._length else (np.array([SLOT_TOKEN]), self._tokens[-1][None])
-        first, count = self._length, len(slots)
-        self._length += count
+        now.asked = True
+        slots, codes = self._window() if not now.length else (np.array([SLOT_TOKEN]), now.tokens[-1][None])
+        first, count = now.length, len(slots)
+        now.length += count
         return StepInputs(
             slots=slots,
             codes=codes,
             left=self._left(count, has_prefix=first == 0),
             positions=np.arange(first, first + count),
             emotion=emotion,
-            inferred=self._emotion is None,
-            uniforms=self._random.random((SEAM_CANDIDATES if self._seam else 1, self._groups), dtype=np.float32),
+            inferred=now.inferred,
+            uniforms=self._draws.of(now.token, SEAM_CANDIDATES if now.seam else 1),
         )
 
     def take(self, codes: Array, features: Array, states: Array) -> Array:
@@ -145,50 +245,78 @@ class Character:
         Returns:
             (4, 140) features of the chosen one.
         """
-        best = 0 if self._recent is None or len(codes) == 1 else int(np.argmin(seam_cost(self._recent, features)))
-        self._tokens.append(codes[best].copy())
-        self.state = states[best].copy()  # not a view: it would keep a whole batch
+        now = self._now
+        best = 0 if now.recent is None or len(codes) == 1 else int(np.argmin(seam_cost(now.recent, features)))
+        now.tokens = (*now.tokens[-KEPT_TOKENS + 1 :], codes[best].copy())
+        now.state = states[best].copy()  # not a view: it would keep a whole batch
         chosen: Array = features[best]
-        self._recent, self._seam, self._asked = chosen[-2:].copy(), False, False
-        self._count += 1
-        if self._length == WINDOW:
+        now.recent, now.seam, now.asked = chosen[-2:].copy(), False, False
+        now.token += 1
+        if now.length == WINDOW:
             self._anchor(KEPT_TOKENS)
         return chosen
 
+    def pose(self, frames: Frames, root: RootState) -> PoseBlock:
+        """The block that follows, of the frames of a token taken, at the character's pace.
+
+        Args:
+            root: where the body stands after these frames.
+        """
+        now = self._now
+        (rotations, positions, contacts, headings), pace = now.pace.read(frames)
+        block = PoseBlock(now.frame, rotations, positions, contacts, headings)
+        now.root, now.pace = root, pace
+        now.frame += block.frame_count
+        return block
+
+    def _advance(self) -> None:
+        """Takes up the next act of the programme when the present one is over, to the nearest token."""
+        now = self._now
+        half_block = FRAMES_PER_TOKEN / 2 / now.pace.ratio
+        if now.programme is not None and now.frame + half_block > now.programme.ends_frame:
+            act, now.programme = now.programme.following()
+            self._perform(act.prompt, None if act.emotion is None else Feeling(act.emotion, now.frame))
+
+    def _perform(self, prompt: PlannedPrompt, act: Feeling | None) -> None:
+        now = self._now
+        before = now.prompt.text, now.prompt.scenarios, now.inferred
+        now.act = act
+        if (prompt.text, prompt.scenarios) != before[:2]:
+            now.prompt = prompt
+        if (now.prompt.text, now.prompt.scenarios, now.inferred) != before:
+            self._change()
+
     def _moved(self, emotion: Array) -> bool:
         """Whether the emotion is so far from the one of the last seam that it needs another."""
-        if self._count - self._last_seam < MIN_SEAM_TOKENS or emotion is self._felt:
+        now = self._now
+        if now.token - now.last_seam < MIN_SEAM_TOKENS or emotion is now.felt:
             return False
-        return bool(np.abs(emotion - self._felt).sum() > EMOTION_STEP)
+        return bool(np.abs(emotion - now.felt).sum() > EMOTION_STEP)
 
     def _change(self) -> None:
         """The prompt or the emotion is another one from the next token."""
-        self._felt, self._last_seam = self._emotion_now(), self._count
-        self._seam = self._count > 0
+        now = self._now
+        now.felt, now.last_seam = now.emotion(), now.token
+        now.seam = now.token > 0
         self._anchor(0)
 
     def _anchor(self, kept: int) -> None:
         """Starts a fresh window from the last tokens; before the first token there is nothing to resume."""
-        self._length, self._kept = 0, min(kept, len(self._tokens))
+        self._now.length, self._now.kept = 0, min(kept, len(self._now.tokens))
 
     def _window(self) -> tuple[Array, Array]:
         """Slots (S,) and codes (S, G) of a fresh window."""
-        opening = SLOT_RESUME if self._count else SLOT_BEGIN
-        recent = list(self._tokens)[-self._kept :] if self._kept else []
+        now = self._now
+        opening = SLOT_RESUME if now.token else SLOT_BEGIN
+        recent = now.tokens[-now.kept :] if now.kept else ()
         slots = np.array([*range(PROMPT_SLOTS), opening, *[SLOT_TOKEN] * len(recent)])
-        return slots, np.stack([np.zeros(self._groups, dtype=np.int64)] * (PROMPT_SLOTS + 1) + recent)
-
-    def _emotion_now(self) -> Array:
-        """(E,) emotion vector of the next token; what the text suggests when the emotion is left to it."""
-        if self._emotion is None:
-            return self._prompt.plan.emotion
-        return self._emotion.at((self._count - self._emotion_start) * _SECONDS_PER_TOKEN)
+        return slots, np.stack([*[np.zeros(self._groups, dtype=np.int64)] * (PROMPT_SLOTS + 1), *recent])
 
     def _left(self, count: int, *, has_prefix: bool) -> Array:
         """Tokens still to come after each position, counted as in training: the last position has the most recent."""
         if self._total is None:
             return np.full(count, LEFT_OPEN, dtype=np.int64)
-        remaining = max(self._total - self._count, 0)
+        remaining = max(self._total - self._now.token, 0)
         left = remaining + np.arange(count - 1, -1, -1)
         if has_prefix:
             left[:PROMPT_SLOTS] = left[PROMPT_SLOTS]

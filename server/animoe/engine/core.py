@@ -10,27 +10,23 @@ import atexit
 import math
 import threading
 import time
-import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 from animoe.bundle.manifest import default_bundle
-from animoe.engine.batch import Row
 from animoe.engine.character import Character
 from animoe.engine.finishing import fail, finish
 from animoe.engine.observer import NOBODY, Observer
-from animoe.engine.prompts import PlannedPrompt
-from animoe.engine.requests import ClipRequest, SessionRequest, check_prompt
+from animoe.engine.requests import ClipRequest, SessionRequest
 from animoe.engine.runtime import Runtime
 from animoe.engine.scheduler import Pull, Scheduler
+from animoe.engine.session import REACH_FRAMES, LiveSession
 from animoe.errors import Unavailable
-from animoe.motion.emotion import EMOTIONS, EmotionCurve
+from animoe.motion.emotion import EMOTIONS
 from animoe.motion.pose_block import PoseBlock
 from animoe.motion.root_codes import FRAMES_PER_TOKEN
-from animoe.retarget.solver import Retargeter, RetargetState, RigBlock
 from animoe.rig.canonical import FRAME_RATE_HZ
 from animoe.rig.rotations import Array
 
@@ -38,7 +34,6 @@ CLIP_PATIENCE_S = 0.1
 """A clip has no playhead: live characters whose motion runs out sooner go first."""
 _IDLE_S = 1.0
 """The thread ends when nothing was asked for during this time; the next token starts another."""
-T = TypeVar("T")
 _WORKING: set[Engine] = set()
 """Engines with a thread. A thread that is still in native code when the interpreter ends would abort the process."""
 
@@ -57,20 +52,6 @@ class EngineInfo:
     emotions: tuple[str, ...] = EMOTIONS
     frame_rate_hz: float = FRAME_RATE_HZ
     frames_per_block: int = FRAMES_PER_TOKEN
-
-
-@dataclass(frozen=True)
-class Performance:
-    """What performs a prompt.
-
-    Attributes:
-        bundle_digest: same digest, request and seed, same motion. generation: of the experts.
-        shares: expert (NAME@VERSION, or "base") -> its share, heaviest first; they add up to 1.
-    """
-
-    bundle_digest: str
-    generation: int
-    shares: Mapping[str, float]
 
 
 class Engine:
@@ -186,7 +167,8 @@ class Engine:
             state=runtime.new_decoder_state()[0],
             total_tokens=total_tokens,
         )
-        return LiveSession(self, runtime, character, self._clock)
+        reach = REACH_FRAMES if total_tokens is None else 0  # a clip is never taken back
+        return LiveSession(self.ask, runtime, character, self._clock, reach_frames=reach)
 
     def _work(self) -> None:
         while True:
@@ -240,69 +222,6 @@ class GeneratedClip:
         block = _cut(self._session.next_block(CLIP_PATIENCE_S), self._left)
         self._left -= block.frame_count
         return block
-
-
-class LiveSession:
-    """A live character whose prompt and emotion may change at any time. Not thread-safe.
-
-    Attributes:
-        clock: seconds; deadlines are by it.
-    """
-
-    def __init__(self, engine: Engine, runtime: Runtime, character: Character, clock: Callable[[], float]) -> None:
-        self._engine, self._runtime, self._character = engine, runtime, character
-        self._place = runtime.places.take()
-        weakref.finalize(character, runtime.places.give_back, self._place)
-        self.clock = clock
-
-    @property
-    def performance(self) -> Performance:
-        """What performs the present prompt; a new prompt takes up the newest experts."""
-        return _performance(self._runtime, self._character.prompt)
-
-    def set_prompt(self, text: str) -> None:
-        """From the next block on, perform `text`.
-
-        Raises:
-            InvalidRequest: empty or too long.
-        """
-        check_prompt(text)
-        self._character.set_prompt(self._runtime.plan(text))
-
-    def set_emotion(self, emotion: EmotionCurve | None) -> None:
-        """From the next block on, feel like this; curve times count from now. None leaves it to the text."""
-        self._character.set_emotion(emotion)
-
-    def next_block(self, patience_s: float = 0.0) -> PoseBlock:
-        """The next 4 frames; whoever needs its own within `patience_s` goes first."""
-        return self.ask_block(self.clock() + patience_s).result()
-
-    def ask_block(self, deadline_s: float) -> Future[PoseBlock]:
-        """Asks for the next 4 frames, as `ask_frames` does, on the canonical skeleton."""
-        found: Future[PoseBlock] = Future()
-        self._ask(deadline_s, None, found)
-        return found
-
-    def ask_frames(self, deadline_s: float, retargeter: Retargeter, state: RetargetState) -> Future[RigBlock]:
-        """Asks for the next 4 frames on a rig; nothing may be changed or asked before they are there.
-
-        Args:
-            deadline_s: when the frames so far run out, by `clock`.
-            state: of this character and `retargeter`.
-        """
-        found: Future[RigBlock] = Future()
-        self._ask(deadline_s, (retargeter, state), found)
-        return found
-
-    def _ask(self, deadline_s: float, rig: tuple[Retargeter, RetargetState] | None, found: Future[T]) -> None:
-        character = self._character
-        first_frame = character.first_frame
-        row = Row(character.prompt, character.next_inputs(), character.sampling, self._place)
-        self._engine.ask(Pull(character, row, deadline_s, self._runtime.runner.kind(row), first_frame, rig, found))
-
-
-def _performance(runtime: Runtime, prompt: PlannedPrompt) -> Performance:
-    return Performance(runtime.digest_of(prompt.scenarios), prompt.scenarios.state.generation, prompt.shares)
 
 
 def _cut(block: PoseBlock, count: int) -> PoseBlock:

@@ -8,7 +8,7 @@ import numpy as np
 
 from animoe.engine.runtime import Runtime
 from animoe.engine.scheduler import Pull
-from animoe.motion.features import features_to_poses
+from animoe.motion.features import RootState, features_to_poses
 from animoe.motion.pose_block import PoseBlock
 from animoe.retarget.solver import Retargeter
 from animoe.rig.rotations import Array
@@ -46,9 +46,10 @@ def _chosen(runtime: Runtime, pulls: Sequence[Pull], codes: Array) -> Array:
 
 
 def _posed(pulls: Sequence[Pull], features: Array) -> list[PoseBlock]:
-    rotations, positions, contacts, headings = features_to_poses(features, [pull.character.root for pull in pulls])
+    roots = [RootState(before.yaw, before.planar) for before in (pull.character.root for pull in pulls)]
+    rotations, positions, contacts, headings = features_to_poses(features, roots)
     return [
-        PoseBlock(pull.first_frame, rotations[i], positions[i], contacts[i], headings[i])
+        pull.character.pose((rotations[i], positions[i], contacts[i], headings[i]), roots[i])
         for i, pull in enumerate(pulls)
     ]
 

@@ -9,6 +9,7 @@ every turn of the pelvis, the body also follows its standing feet off the source
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 
 import numpy as np
 
@@ -42,6 +43,12 @@ class Stance:
         self.feet = (FootLock(leg_m, farthest_m), FootLock(leg_m, farthest_m))
         self.path = (0.0, 0.0)
         self._follow = follow
+
+    def copy(self) -> Stance:
+        """As it is now."""
+        found = copy(self)
+        found.feet = (copy(self.feet[0]), copy(self.feet[1]))  # a foot's fields are numbers and tuples of them
+        return found
 
     def advance(self, place: list[list[list[float]]], chance: list[float]) -> tuple[Point, Point]:
         """The next frame: ankle and toes of both feet on the floor, four contacts -> what to add to each foot.

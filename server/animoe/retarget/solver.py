@@ -105,6 +105,14 @@ class RetargetState:
     def __init__(self, feet: Stance | None) -> None:
         self.feet = feet
 
+    def copy(self) -> RetargetState:
+        """As it is now."""
+        return RetargetState(None if self.feet is None else self.feet.copy())
+
+    def go_back(self, earlier: RetargetState) -> None:
+        """Becomes what a copy holds, which stays as it is."""
+        self.feet = earlier.copy().feet
+
 
 class Retargeter:
     """Puts canonical motion on one rig. Everything that does not change per frame is worked out here, once.

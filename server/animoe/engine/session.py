@@ -1,0 +1,242 @@
+"""A live character: what it does may change at any time, and what it has not yet shown may be taken back."""
+
+from __future__ import annotations
+
+import weakref
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+
+from animoe.engine.batch import Row
+from animoe.engine.character import Character, Moment
+from animoe.engine.feeling import check_intensity, check_transition
+from animoe.engine.pace import check_pace
+from animoe.engine.prompt_queue import IDLE_PROMPT, Act, QueuedPrompt, check_queue, frames_of
+from animoe.engine.prompts import PlannedPrompt
+from animoe.engine.requests import check_prompt
+from animoe.engine.runtime import Runtime
+from animoe.engine.scheduler import Pull
+from animoe.motion.emotion import EmotionCurve
+from animoe.motion.pose_block import PoseBlock
+from animoe.retarget.solver import Retargeter, RetargetState, RigBlock
+from animoe.rig.canonical import FRAME_RATE_HZ
+
+REACH_S = 1.5
+"""How far back a session can go."""
+REACH_FRAMES = round(REACH_S * FRAME_RATE_HZ)
+
+Apply = Callable[[Character], None]
+
+
+@dataclass(frozen=True)
+class Performance:
+    """What performs a prompt.
+
+    Attributes:
+        bundle_digest: same digest, request and seed, same motion. generation: of the experts.
+        shares: expert (NAME@VERSION, or "base") -> its share, heaviest first; they add up to 1.
+    """
+
+    bundle_digest: str
+    generation: int
+    shares: Mapping[str, float]
+
+
+@dataclass(frozen=True, eq=False)
+class Boundary:
+    """Where a block began.
+
+    Attributes:
+        frame: its first one. moment: the character before it. rig: the caller's state, and how it was.
+        controls: given after this block was asked for and before the next one.
+    """
+
+    frame: int
+    moment: Moment
+    rig: tuple[RetargetState, RetargetState] | None
+    controls: list[Apply] = field(default_factory=list)
+
+
+class LiveSession:
+    """A live character. Not thread-safe; one block is asked for at a time.
+
+    Frames are counted on the character's own time line, 30 per second whatever its pace. Controls act from the next
+    block on; to act on frames that are made but not yet shown, `rewind` first.
+
+    Args:
+        ask: hands a token to the engine.
+        reach_frames: how far back it can go.
+
+    Attributes:
+        clock: seconds; deadlines are by it.
+    """
+
+    def __init__(
+        self,
+        ask: Callable[[Pull], None],
+        runtime: Runtime,
+        character: Character,
+        clock: Callable[[], float],
+        *,
+        reach_frames: int = REACH_FRAMES,
+    ) -> None:
+        self._send, self._runtime, self._character = ask, runtime, character
+        self._place = runtime.places.take()
+        weakref.finalize(character, runtime.places.give_back, self._place)
+        self.clock = clock
+        self._reach = reach_frames
+        self._boundaries: deque[Boundary] = deque()
+        self._asked: Future[PoseBlock] | Future[RigBlock] | None = None
+
+    @property
+    def performance(self) -> Performance:
+        """What performs the present prompt; a new prompt takes up the newest experts."""
+        return performance_of(self._runtime, self._character.prompt)
+
+    @property
+    def next_frame(self) -> int:
+        """First frame of the next block, on the character's own time line."""
+        return self._character.first_frame
+
+    def rewind(self, frame: int) -> int:
+        """Forgets the motion from the first block that begins at `frame` or later; what is asked next replaces it.
+
+        Controls given since stay in force: they act from there. It reaches back REACH_S; an older `frame` counts as the
+        oldest within reach.
+
+        Args:
+            frame: on the character's own time line.
+
+        Returns:
+            The first frame that will be replaced; `next_frame` when nothing is forgotten.
+        """
+        self._forget_failed()
+        given: list[Apply] = []
+        while self._boundaries and self._boundaries[-1].frame >= frame:
+            given = self._undo() + given
+        for apply in given:
+            self._control(apply)
+        return self.next_frame
+
+    def set_prompt(self, text: str) -> None:
+        """From the next block on, perform `text`; what is queued is dropped.
+
+        Raises:
+            InvalidRequest: empty or too long.
+        """
+        planned = self._planned(text)
+        self._control(lambda character: character.set_prompt(planned))
+
+    def set_queue(self, items: Sequence[QueuedPrompt], idle: str | None = None) -> None:
+        """From the next block on, perform these one after another, then `idle` without end.
+
+        Everything is planned here, so this takes some time per prompt.
+
+        Args:
+            items: none = go to `idle` at once. idle: None takes IDLE_PROMPT.
+
+        Raises:
+            InvalidRequest: too many, or a prompt is empty or too long.
+        """
+        check_queue(items)
+        acts = tuple(Act(self._planned(item.text), frames_of(item), item.emotion) for item in items)
+        last = self._planned(IDLE_PROMPT if idle is None else idle)
+        self._control(lambda character: character.set_programme(acts, last))
+
+    def set_emotion(self, emotion: EmotionCurve | None, transition_s: float = 0.0) -> None:
+        """From the next block on, feel like this; curve times count from there. None leaves it to the text.
+
+        Args:
+            transition_s: the way from what is felt now to the curve.
+
+        Raises:
+            InvalidRequest: no such transition.
+        """
+        check_transition(transition_s)
+        self._control(lambda character: character.set_emotion(emotion, transition_s))
+
+    def set_intensity(self, scale: float) -> None:
+        """From the next block on, feel everything `scale` times as strongly: 0 (neutral) to 2.
+
+        Raises:
+            InvalidRequest: out of range.
+        """
+        check_intensity(scale)
+        self._control(lambda character: character.set_intensity(scale))
+
+    def set_pace(self, ratio: float) -> None:
+        """From the next block on, move at this ratio of the motion's own speed: 0.5 to 2, eased in.
+
+        Raises:
+            InvalidRequest: out of range.
+        """
+        check_pace(ratio)
+        self._control(lambda character: character.set_pace(ratio))
+
+    def next_block(self, patience_s: float = 0.0) -> PoseBlock:
+        """The next frames; whoever needs its own within `patience_s` goes first."""
+        return self.ask_block(self.clock() + patience_s).result()
+
+    def ask_block(self, deadline_s: float) -> Future[PoseBlock]:
+        """Asks for the next frames, as `ask_frames` does, on the canonical skeleton."""
+        found: Future[PoseBlock] = Future()
+        self._ask(deadline_s, None, found)
+        return found
+
+    def ask_frames(self, deadline_s: float, retargeter: Retargeter, state: RetargetState) -> Future[RigBlock]:
+        """Asks for the next frames on a rig: 4 at pace 1, else 2 to 9. Until they are there, nothing may be changed.
+
+        Args:
+            deadline_s: when the frames so far run out, by `clock`.
+            state: of this character and `retargeter`; `rewind` takes it back too.
+        """
+        found: Future[RigBlock] = Future()
+        self._ask(deadline_s, (retargeter, state), found)
+        return found
+
+    def _ask(
+        self,
+        deadline_s: float,
+        rig: tuple[Retargeter, RetargetState] | None,
+        found: Future[PoseBlock] | Future[RigBlock],
+    ) -> None:
+        self._forget_failed()
+        character, frame = self._character, self.next_frame
+        before = None if rig is None else (rig[1], rig[1].copy())
+        self._boundaries.append(Boundary(frame, character.moment(), before))
+        while self._boundaries[0].frame < frame - self._reach:
+            self._boundaries.popleft()
+        row = Row(character.prompt, character.next_inputs(), character.sampling, self._place)
+        self._asked = found
+        self._send(Pull(character, row, deadline_s, self._runtime.runner.kind(row), frame, rig, found))
+
+    def _forget_failed(self) -> None:
+        """A block that was never made is as if never asked for."""
+        asked, self._asked = self._asked, None
+        if asked is not None and asked.done() and not asked.cancelled() and asked.exception() is not None:
+            for apply in self._undo():
+                self._control(apply)
+
+    def _undo(self) -> list[Apply]:
+        """Goes back to before the last block; returns the controls given since."""
+        boundary = self._boundaries.pop()
+        self._character.go_back(boundary.moment)
+        if boundary.rig is not None:
+            state, before = boundary.rig
+            state.go_back(before)
+        return boundary.controls
+
+    def _control(self, apply: Apply) -> None:
+        apply(self._character)
+        if self._boundaries:
+            self._boundaries[-1].controls.append(apply)
+
+    def _planned(self, text: str) -> PlannedPrompt:
+        check_prompt(text)
+        return self._runtime.plan(text)
+
+
+def performance_of(runtime: Runtime, prompt: PlannedPrompt) -> Performance:
+    """What performs a prompt."""
+    return Performance(runtime.digest_of(prompt.scenarios), prompt.scenarios.state.generation, prompt.shares)
