@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from copy import copy
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,7 @@ from animoe.engine.runtime import Runtime
 from animoe.errors import InvalidRequest
 from animoe.models.sequence import LEFT_OPEN, MAX_LEFT, PROMPT_SLOTS, SLOT_BEGIN, SLOT_RESUME, SLOT_TOKEN
 from animoe.motion.emotion import EMOTIONS, EmotionCurve, EmotionKey
+from animoe.motion.features import features_to_poses
 from animoe.motion.pose_block import PoseBlock
 from animoe.rig.rotations import Array
 
@@ -156,7 +158,10 @@ class Actor:
             inputs, character = self.character.next_inputs(), self.character
             codes = self.runtime.step([Row(character.prompt, inputs, character.sampling, self.place)])
             states = np.repeat(character.state[None], len(codes), axis=0)
-            character.take(codes, *self.runtime.decode(codes[:, None], states))
+            features = character.take(codes, *self.runtime.decode(codes[:, None], states))
+            root = copy(character.root)
+            rotations, positions, contacts, headings = (part[0] for part in features_to_poses(features[None], [root]))
+            character.pose((rotations, positions, contacts, headings), root)
             self.seen.append(inputs)
 
     def say(self, text: str) -> None:
