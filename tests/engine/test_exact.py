@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from animoe.engine import Engine, LiveSession, Sampling, SessionRequest
+from animoe.engine import Engine, LiveSession, QueuedPrompt, Sampling, SessionRequest
 from animoe.engine.runtime import Runtime
 from animoe.motion.emotion import EMOTIONS, EmotionCurve
 from animoe.motion.pose_block import PoseBlock
@@ -28,15 +28,23 @@ def request(index: int) -> SessionRequest:
 
 
 def disturb(session: LiveSession, index: int, token: int) -> None:
-    """Each changes its prompt and its emotion at times of its own."""
+    """Each is told otherwise at times of its own, and some take back what they have done."""
     if token == 3 + index % 17:
         session.set_prompt(PROMPTS[(index + 1) % 5])
+    if token == 9 + index % 7 and index % 3 == 1:
+        session.set_pace(0.5 + index % 4 / 2)
+    if token == 15 + index % 5 and index % 2:
+        session.rewind(session.next_frame - index % 23)
     if token == 21 + index % 11:
-        session.set_emotion(EmotionCurve.constant("angry" if index % 2 else "sad"))
+        session.set_emotion(EmotionCurve.constant("angry" if index % 2 else "sad"), index % 3 / 2)
+    if token == 33 + index % 5 and index % 4 == 2:
+        session.set_queue([QueuedPrompt(PROMPTS[index % 5], 0.4), QueuedPrompt(PROMPTS[(index + 2) % 5], 0.3)])
 
 
 def numbers(blocks: Sequence[PoseBlock]) -> Array:
-    return np.concatenate([np.hstack([b.local_rotations.reshape(4, -1), b.root_positions]) for b in blocks])
+    return np.concatenate(
+        [np.hstack([b.local_rotations.reshape(len(b.contacts), -1), b.root_positions]) for b in blocks]
+    )
 
 
 def alone(engine: Engine, index: int) -> Array:

@@ -2,6 +2,8 @@
 
 from animoe.engine.core import Engine, EngineInfo
 from animoe.engine.prompt_queue import QueuedPrompt
+from animoe.engine.recording import Recording
+from animoe.engine.replay import replay
 from animoe.engine.requests import ClipRequest, Sampling, SessionRequest
 from animoe.engine.session import LiveSession, Performance
 
@@ -12,6 +14,8 @@ __all__ = [
     "LiveSession",
     "Performance",
     "QueuedPrompt",
+    "Recording",
     "Sampling",
     "SessionRequest",
+    "replay",
 ]

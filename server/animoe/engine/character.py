@@ -181,7 +181,7 @@ class Character:
         """
         if self._now.programme is not None or self._now.act is not None:
             self.reopen()
-        self._now.programme = None
+            self._now.programme = None
         self._perform(prompt, None)
 
     def set_programme(self, acts: tuple[Act, ...], idle: PlannedPrompt) -> None:

@@ -22,7 +22,7 @@ from animoe.engine.observer import NOBODY, Observer
 from animoe.engine.requests import ClipRequest, SessionRequest
 from animoe.engine.runtime import Runtime
 from animoe.engine.scheduler import Pull, Scheduler
-from animoe.engine.session import REACH_FRAMES, LiveSession
+from animoe.engine.session import LiveSession
 from animoe.errors import Unavailable
 from animoe.motion.emotion import EMOTIONS
 from animoe.motion.pose_block import PoseBlock
@@ -167,8 +167,9 @@ class Engine:
             state=runtime.new_decoder_state()[0],
             total_tokens=total_tokens,
         )
-        reach = REACH_FRAMES if total_tokens is None else 0  # a clip is never taken back
-        return LiveSession(self.ask, runtime, character, self._clock, reach_frames=reach)
+        if isinstance(request, SessionRequest):
+            return LiveSession(self.ask, runtime, character, self._clock, request=request)
+        return LiveSession(self.ask, runtime, character, self._clock, reach_frames=0)  # a clip is never taken back
 
     def _work(self) -> None:
         while True:

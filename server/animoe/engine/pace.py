@@ -50,6 +50,8 @@ class Pace:
 
     def towards(self, ratio: float) -> Pace:
         """Another pace, from the next frame on."""
+        if ratio == self.ratio:
+            return self
         return replace(self, ratio=ratio, before=self.now, eased=0)
 
     def read(self, frames: Frames) -> tuple[Frames, Pace]:

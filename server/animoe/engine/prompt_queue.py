@@ -11,12 +11,12 @@ from animoe.engine.prompts import PlannedPrompt
 from animoe.engine.requests import MIN_SECONDS, check_prompt
 from animoe.errors import InvalidRequest
 from animoe.motion.emotion import EmotionCurve
-from animoe.rig.canonical import FRAME_RATE_HZ
 
 MAX_QUEUED = 64
 MAX_QUEUED_SECONDS = 3600.0
-IDLE_PROMPT = "a person stands still"
-"""Performed when a queue has run dry, unless the caller names another."""
+IDLE_PROMPT = "someone stands in place"
+"""Performed when a queue has run dry, unless the caller names another. Of nine such prompts after a walk the stillest:
+in 16 takes of 26 seconds nobody leaves a place by more than 0.34 m. Under "a person stands still" one walks on."""
 
 
 @dataclass(frozen=True)
@@ -67,11 +67,6 @@ class Programme:
             return Act(self.idle, np.inf, None), None
         first, *rest = self.acts
         return first, Programme(self.ends_frame + first.frames, tuple(rest), self.idle)
-
-
-def frames_of(item: QueuedPrompt) -> float:
-    """How many frames a queued prompt lasts."""
-    return item.seconds * FRAME_RATE_HZ
 
 
 def check_queue(items: Sequence[QueuedPrompt]) -> None:

@@ -10,11 +10,20 @@ from dataclasses import dataclass, field
 
 from animoe.engine.batch import Row
 from animoe.engine.character import Character, Moment
-from animoe.engine.feeling import check_intensity, check_transition
-from animoe.engine.pace import check_pace
-from animoe.engine.prompt_queue import IDLE_PROMPT, Act, QueuedPrompt, check_queue, frames_of
+from animoe.engine.controls import (
+    Apply,
+    Control,
+    EmotionControl,
+    IntensityControl,
+    PaceControl,
+    PromptControl,
+    QueueControl,
+    Reopen,
+)
+from animoe.engine.prompt_queue import IDLE_PROMPT, QueuedPrompt
 from animoe.engine.prompts import PlannedPrompt
-from animoe.engine.requests import check_prompt
+from animoe.engine.recording import Entry, Log, Recording
+from animoe.engine.requests import SessionRequest
 from animoe.engine.runtime import Runtime
 from animoe.engine.scheduler import Pull
 from animoe.motion.emotion import EmotionCurve
@@ -25,8 +34,6 @@ from animoe.rig.canonical import FRAME_RATE_HZ
 REACH_S = 1.5
 """How far back a session can go."""
 REACH_FRAMES = round(REACH_S * FRAME_RATE_HZ)
-
-Apply = Callable[[Character], None]
 
 
 @dataclass(frozen=True)
@@ -44,18 +51,28 @@ class Performance:
 
 
 @dataclass(frozen=True, eq=False)
-class Boundary:
+class _Told:
+    """A control, ready to be applied. digests: of the bundles that its prompts were planned with."""
+
+    control: Control
+    apply: Apply
+    digests: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class _Boundary:
     """Where a block began.
 
     Attributes:
         frame: its first one. moment: the character before it. rig: the caller's state, and how it was.
-        controls: given after this block was asked for and before the next one.
+        logged: entries of the log. told: after this block was asked for and before the next one.
     """
 
     frame: int
     moment: Moment
     rig: tuple[RetargetState, RetargetState] | None
-    controls: list[Apply] = field(default_factory=list)
+    logged: int
+    told: list[_Told] = field(default_factory=list)
 
 
 class LiveSession:
@@ -67,6 +84,7 @@ class LiveSession:
     Args:
         ask: hands a token to the engine.
         reach_frames: how far back it can go.
+        request: what the session began with, for recordings; None makes none.
 
     Attributes:
         clock: seconds; deadlines are by it.
@@ -80,13 +98,16 @@ class LiveSession:
         clock: Callable[[], float],
         *,
         reach_frames: int = REACH_FRAMES,
+        request: SessionRequest | None = None,
     ) -> None:
         self._send, self._runtime, self._character = ask, runtime, character
         self._place = runtime.places.take()
         weakref.finalize(character, runtime.places.give_back, self._place)
         self.clock = clock
         self._reach = reach_frames
-        self._boundaries: deque[Boundary] = deque()
+        self._boundaries: deque[_Boundary] = deque()
+        self._request, self._digest = request, runtime.digest_of(character.prompt.scenarios)
+        self._log = Log()
         self._asked: Future[PoseBlock] | Future[RigBlock] | None = None
 
     @property
@@ -112,11 +133,7 @@ class LiveSession:
             The first frame that will be replaced; `next_frame` when nothing is forgotten.
         """
         self._forget_failed()
-        given: list[Apply] = []
-        while self._boundaries and self._boundaries[-1].frame >= frame:
-            given = self._undo() + given
-        for apply in given:
-            self._control(apply)
+        self._take_back(sum(boundary.frame >= frame for boundary in self._boundaries))
         return self.next_frame
 
     def set_prompt(self, text: str) -> None:
@@ -125,8 +142,7 @@ class LiveSession:
         Raises:
             InvalidRequest: empty or too long.
         """
-        planned = self._planned(text)
-        self._control(lambda character: character.set_prompt(planned))
+        self.tell(PromptControl(text))
 
     def set_queue(self, items: Sequence[QueuedPrompt], idle: str | None = None) -> None:
         """From the next block on, perform these one after another, then `idle` without end.
@@ -139,10 +155,7 @@ class LiveSession:
         Raises:
             InvalidRequest: too many, or a prompt is empty or too long.
         """
-        check_queue(items)
-        acts = tuple(Act(self._planned(item.text), frames_of(item), item.emotion) for item in items)
-        last = self._planned(IDLE_PROMPT if idle is None else idle)
-        self._control(lambda character: character.set_programme(acts, last))
+        self.tell(QueueControl(tuple(items), IDLE_PROMPT if idle is None else idle))
 
     def set_emotion(self, emotion: EmotionCurve | None, transition_s: float = 0.0) -> None:
         """From the next block on, feel like this; curve times count from there. None leaves it to the text.
@@ -153,8 +166,7 @@ class LiveSession:
         Raises:
             InvalidRequest: no such transition.
         """
-        check_transition(transition_s)
-        self._control(lambda character: character.set_emotion(emotion, transition_s))
+        self.tell(EmotionControl(emotion, transition_s))
 
     def set_intensity(self, scale: float) -> None:
         """From the next block on, feel everything `scale` times as strongly: 0 (neutral) to 2.
@@ -162,8 +174,7 @@ class LiveSession:
         Raises:
             InvalidRequest: out of range.
         """
-        check_intensity(scale)
-        self._control(lambda character: character.set_intensity(scale))
+        self.tell(IntensityControl(scale))
 
     def set_pace(self, ratio: float) -> None:
         """From the next block on, move at this ratio of the motion's own speed: 0.5 to 2, eased in.
@@ -171,8 +182,25 @@ class LiveSession:
         Raises:
             InvalidRequest: out of range.
         """
-        check_pace(ratio)
-        self._control(lambda character: character.set_pace(ratio))
+        self.tell(PaceControl(ratio))
+
+    def tell(self, control: Control) -> None:
+        """Applies a control from the next block on; prompts are planned here, which takes some time each."""
+        scenarios = []
+
+        def plan(text: str) -> PlannedPrompt:
+            scenarios.append((found := self._runtime.plan(text)).scenarios)
+            return found
+
+        apply = control.planned(plan)
+        self._apply(_Told(control, apply, tuple(sorted({self._runtime.digest_of(state) for state in scenarios}))))
+
+    def recording(self) -> Recording:
+        """Everything that it takes to perform this session again, up to the next block."""
+        assert self._request is not None, "a clip is made again by asking for it again"
+        self._forget_failed()
+        request = self._request
+        return self._log.recording(request.text, request.emotion, request.sampling, self._digest, self._character.token)
 
     def next_block(self, patience_s: float = 0.0) -> PoseBlock:
         """The next frames; whoever needs its own within `patience_s` goes first."""
@@ -204,7 +232,7 @@ class LiveSession:
         self._forget_failed()
         character, frame = self._character, self.next_frame
         before = None if rig is None else (rig[1], rig[1].copy())
-        self._boundaries.append(Boundary(frame, character.moment(), before))
+        self._boundaries.append(_Boundary(frame, character.moment(), before, len(self._log)))
         while self._boundaries[0].frame < frame - self._reach:
             self._boundaries.popleft()
         row = Row(character.prompt, character.next_inputs(), character.sampling, self._place)
@@ -215,26 +243,28 @@ class LiveSession:
         """A block that was never made is as if never asked for."""
         asked, self._asked = self._asked, None
         if asked is not None and asked.done() and not asked.cancelled() and asked.exception() is not None:
-            for apply in self._undo():
-                self._control(apply)
+            self._take_back(1)
 
-    def _undo(self) -> list[Apply]:
-        """Goes back to before the last block; returns the controls given since."""
-        boundary = self._boundaries.pop()
-        self._character.go_back(boundary.moment)
-        if boundary.rig is not None:
-            state, before = boundary.rig
-            state.go_back(before)
-        return boundary.controls
+    def _take_back(self, blocks: int) -> None:
+        """Goes back to before the last blocks; what was told since acts from there."""
+        if not blocks:
+            return
+        forgotten = [self._boundaries.pop() for _ in range(blocks)][::-1]
+        for boundary in reversed(forgotten):
+            if boundary.rig is not None:
+                state, before = boundary.rig
+                state.go_back(before)
+        self._character.go_back(forgotten[0].moment)
+        self._log.drop_from(forgotten[0].logged, self._character.token)
+        self._apply(_Told(Reopen(), Character.reopen, ()))
+        for told in (told for boundary in forgotten for told in boundary.told if not isinstance(told.control, Reopen)):
+            self._apply(told)
 
-    def _control(self, apply: Apply) -> None:
-        apply(self._character)
+    def _apply(self, told: _Told) -> None:
+        told.apply(self._character)
+        self._log.add(Entry(self._character.token, told.control, told.digests))
         if self._boundaries:
-            self._boundaries[-1].controls.append(apply)
-
-    def _planned(self, text: str) -> PlannedPrompt:
-        check_prompt(text)
-        return self._runtime.plan(text)
+            self._boundaries[-1].told.append(told)
 
 
 def performance_of(runtime: Runtime, prompt: PlannedPrompt) -> Performance:
