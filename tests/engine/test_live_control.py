@@ -9,10 +9,13 @@ import numpy as np
 import pytest
 
 from animoe.engine import Engine, LiveSession, QueuedPrompt, Sampling, SessionRequest
+from animoe.engine.inertia import SPAN, Inertia
 from animoe.engine.pace import EASE_FRAMES
+from animoe.engine.prompt_queue import IDLE_PROMPT
 from animoe.engine.session import REACH_FRAMES
 from animoe.errors import InvalidRequest
-from animoe.motion.emotion import EmotionCurve
+from animoe.motion.emotion import EMOTIONS, MAX_INTENSITY, EmotionCurve
+from animoe.motion.features import FEATURE_COUNT
 from animoe.motion.pose_block import PoseBlock
 from animoe.retarget.profiles import rig_profile
 from animoe.retarget.solver import Retargeter, RetargetOptions, RigBlock
@@ -162,3 +165,152 @@ class TestPace:
     def test_a_pace_beyond_reason_is_refused(self, engine: Engine, pace: float) -> None:
         with pytest.raises(InvalidRequest, match="pace must be"):
             opened(engine).set_pace(pace)
+
+
+class TestQueue:
+    ITEMS = (QueuedPrompt(WAVE, 1.2), QueuedPrompt(DANCE, 0.8, EmotionCurve.constant("excited")))
+
+    @staticmethod
+    def prompts(session: LiveSession, count: int) -> list[str]:
+        """What each of the next blocks was performed with, by its share of experts and its text."""
+        found = []
+        for _ in range(count):
+            session.next_block()
+            found.append(session._character.prompt.text)
+        return found
+
+    def test_each_prompt_has_its_time_then_the_character_idles(self, engine: Engine) -> None:
+        session = opened(engine)
+        perform(session, 4)
+        session.set_queue(self.ITEMS)
+        assert self.prompts(session, 20) == [WAVE] * 9 + [DANCE] * 6 + [IDLE_PROMPT] * 5
+        blocks = perform(session, 75)
+        assert np.ptp(path(blocks)[15:], axis=0)[[0, 2]].max() < 0.4
+
+    def test_its_time_is_the_time_of_the_screen(self, engine: Engine) -> None:
+        session = opened(engine)
+        session.set_pace(2.0)
+        session.set_queue(self.ITEMS, "a person bows")
+        assert self.prompts(session, 34) == [WAVE] * 18 + [DANCE] * 12 + ["a person bows"] * 4
+
+    def test_it_feels_what_its_prompts_feel_and_then_what_it_felt(self, engine: Engine) -> None:
+        session = opened(engine)
+        session.set_queue(self.ITEMS)
+        felt = []
+        for _ in range(17):
+            session.next_block()
+            felt.append(EMOTIONS[int(session._character.moment().emotion().argmax())])
+        assert felt[:9] == ["happy"] * 9 and felt[9:15] == ["excited"] * 6 and felt[16] == "happy"
+
+    def test_a_prompt_drops_it(self, engine: Engine) -> None:
+        session = opened(engine)
+        session.set_queue(self.ITEMS)
+        perform(session, 3)
+        session.set_prompt(WALK)
+        assert set(self.prompts(session, 20)) == {WALK}
+
+    def test_an_empty_one_is_idle_at_once(self, engine: Engine) -> None:
+        session = opened(engine)
+        session.set_queue([])
+        assert self.prompts(session, 2) == [IDLE_PROMPT] * 2
+
+    def test_taken_back_it_goes_on_where_it_was_then(self, engine: Engine) -> None:
+        session = opened(engine)
+        session.set_queue(self.ITEMS)
+        perform(session, 11)
+        session.rewind(28)
+        assert self.prompts(session, 4) == [WAVE] * 2 + [DANCE] * 2
+
+    def test_nonsense_is_refused(self, engine: Engine) -> None:
+        session = opened(engine)
+        for seconds in (0.0, -1.0, float("nan"), 1e9):
+            with pytest.raises(InvalidRequest, match="lasts"):
+                QueuedPrompt(WALK, seconds)
+        with pytest.raises(InvalidRequest, match="64 prompts"):
+            session.set_queue([QueuedPrompt(WALK, 1.0)] * 65)
+        with pytest.raises(InvalidRequest, match="empty"):
+            session.set_queue([], " ")
+        assert self.prompts(session, 1) == [WALK]
+
+
+class TestEmotion:
+    @staticmethod
+    def felt(session: LiveSession, count: int, name: str) -> list[float]:
+        """How much of an emotion each of the next blocks has."""
+        found = []
+        for _ in range(count):
+            found.append(float(session._character.moment().emotion()[EMOTIONS.index(name)]))
+            session.next_block()
+        return found
+
+    def test_it_comes_over_its_transition(self, engine: Engine) -> None:
+        session = opened(engine)
+        perform(session, 6)
+        session.set_emotion(EmotionCurve.constant("sad", 1.5), 0.8)
+        share = np.clip(np.arange(12) * 4 / 30 / 0.8, 0, 1)
+        np.testing.assert_allclose(self.felt(session, 12, "sad"), 1.5 * share**2 * (3 - 2 * share), atol=1e-6)
+
+    def test_a_second_one_begins_at_what_is_felt_then(self, engine: Engine) -> None:
+        session = opened(engine)
+        session.set_emotion(EmotionCurve.constant("sad"), 1.6)
+        before = self.felt(session, 6, "sad")
+        session.set_emotion(None, 1.0)
+        after = self.felt(session, 9, "sad")
+        assert 0 < after[0] - before[-1] < 0.2 and after[-1] == pytest.approx(
+            float(session._character.prompt.plan.emotion[EMOTIONS.index("sad")]), abs=1e-6
+        )
+        assert np.abs(np.diff(after)).max() < 0.3
+
+    def test_intensity_scales_it_up_to_the_limit(self, engine: Engine) -> None:
+        session = opened(engine)
+        session.set_intensity(0.5)
+        assert self.felt(session, 1, "happy") == [0.5]
+        session.set_emotion(EmotionCurve.constant("happy", 1.6))
+        session.set_intensity(2.0)
+        assert self.felt(session, 1, "happy") == [MAX_INTENSITY]
+        session.set_intensity(0.0)
+        assert self.felt(session, 1, "happy") == [0.0]
+
+    def test_nonsense_is_refused(self, engine: Engine) -> None:
+        session = opened(engine)
+        for scale in (-0.1, 2.1, float("nan")):
+            with pytest.raises(InvalidRequest, match="intensity"):
+                session.set_intensity(scale)
+        for seconds in (-0.1, 61.0, float("inf")):
+            with pytest.raises(InvalidRequest, match="transition"):
+                session.set_emotion(None, seconds)
+
+
+class TestSeams:
+    """Real clips' 99th percentiles are 14.5 m/s^2 of the root and 111 of the joints (`benchmarks/seams.py`)."""
+
+    def test_stopping_from_a_run_takes_the_time_that_it_takes(self, engine: Engine) -> None:
+        for seed in range(4):
+            session = engine.open_session(SessionRequest("someone runs forward", None, Sampling(seed)))
+            before = perform(session, 12)
+            session.set_prompt(IDLE_PROMPT)
+            floor = path([*before, *perform(session, 8)])[:, [0, 2]]
+            seam = np.linalg.norm(np.diff(floor, n=2, axis=0), axis=1)[46:62] * 900
+            assert np.linalg.norm(np.diff(floor, axis=0), axis=1)[40:47].mean() * 30 > 1.5
+            assert np.linalg.norm(np.diff(floor, axis=0), axis=1)[-4:].mean() * 30 < 0.5
+            assert seam.max() < 14.5
+
+    def test_a_fade_begins_with_the_old_motion_and_ends_with_the_new_one(self) -> None:
+        random = np.random.default_rng(0)
+        old = random.normal(size=(2, FEATURE_COUNT)).astype(np.float32)
+        new = random.normal(size=(24, FEATURE_COUNT)).astype(np.float32)
+        new[:, :3], old[:, :3] = 0.0, [0.3, 0.0, 3.0]
+        inertia, found = Inertia.at_seam(old, new[:4], 1.0), []
+        for block in new.reshape(-1, 4, FEATURE_COUNT):
+            block = block if inertia is None else (step := inertia.applied(block))[0]
+            inertia = None if inertia is None else step[1]
+            found.append(block)
+        rows = np.concatenate(found)
+        np.testing.assert_array_equal(rows[SPAN + 2 :], new[SPAN + 2 :])
+        speeds = np.r_[old[-1:, 2], rows[:, 2]]
+        assert (np.diff(speeds) <= 0).all() and speeds[-1] == 0 and np.abs(np.diff(speeds)).max() * 30 < 10
+        assert np.abs(rows[0, 3:136] - (2 * old[-1] - old[-2])[3:136]).max() < 0.5 * np.abs(old[-1] - old[-2]).max()
+
+    def test_a_smooth_seam_is_left_alone(self) -> None:
+        line = np.arange(6.0, dtype=np.float32)[:, None] * np.full(FEATURE_COUNT, 0.01, dtype=np.float32)
+        assert Inertia.at_seam(line[:2], line[2:], 0.0) is None

@@ -6,7 +6,8 @@ The generator sees [prompt][begin][tokens so far]. When the window is full the s
 When the prompt or the emotion changes, no token is carried over: with even half a second of context the generator goes
 on as before, whatever the new prompt says (measured: a happy walk stayed at 1.44 m/s under "sad"; without context it is
 at 0.6 m/s after half a second). The seam is made in pose space instead: of several first tokens the one is taken that
-continues the present motion most smoothly, and the decoder's own state carries the joints over.
+continues the present motion most smoothly, the decoder's own state carries the joints over, and what is still too rough
+is faded (`inertia`).
 
 Everything that changes from token to token is a `Moment`, so a character can go back to an earlier one. The generator's
 cache does not go back with it: every control re-anchors, at the least, and so does going back. So a control has the
@@ -22,6 +23,7 @@ import numpy as np
 
 from animoe.engine.draws import Draws
 from animoe.engine.feeling import Feeling, scaled
+from animoe.engine.inertia import Inertia
 from animoe.engine.pace import PLAIN, Frames, Pace
 from animoe.engine.prompt_queue import Act, Programme
 from animoe.engine.prompts import PlannedPrompt
@@ -78,7 +80,7 @@ class Moment:
         tokens: the last ones, up to KEPT_TOKENS of (G,). recent: (2, 140) features of the last frames.
         length: positions of the window that the generator has seen. kept: tokens that a fresh window starts with.
         seam: the next token is one. last_seam: token of the last one. felt: (E,) emotion there.
-        asked: for a token that has not come.
+        asked: for a token that has not come. inertia: of the motion before the last seam.
     """
 
     prompt: PlannedPrompt
@@ -99,6 +101,7 @@ class Moment:
     last_seam: int = -MIN_SEAM_TOKENS
     felt: Array = field(default_factory=lambda: np.zeros(0, dtype=np.float32))
     asked: bool = False
+    inertia: Inertia | None = None
 
     def emotion(self) -> Array:
         """(E,) of the next token."""
@@ -243,13 +246,18 @@ class Character:
             codes: (C, G). features: (C, 4, 140) and states: (C, rows, width) of the decoder after each.
 
         Returns:
-            (4, 140) features of the chosen one.
+            (4, 140) features of the chosen one, with what is left of the motion before a seam.
         """
-        now = self._now
-        best = 0 if now.recent is None or len(codes) == 1 else int(np.argmin(seam_cost(now.recent, features)))
+        now, best = self._now, 0
+        if now.seam and now.recent is not None:
+            costs = seam_cost(now.recent, features)
+            best = int(np.argmin(costs))
+            now.inertia = Inertia.at_seam(now.recent, features[best], float(costs[best]))
         now.tokens = (*now.tokens[-KEPT_TOKENS + 1 :], codes[best].copy())
         now.state = states[best].copy()  # not a view: it would keep a whole batch
         chosen: Array = features[best]
+        if now.inertia is not None:
+            chosen, now.inertia = now.inertia.applied(chosen)
         now.recent, now.seam, now.asked = chosen[-2:].copy(), False, False
         now.token += 1
         if now.length == WINDOW:
