@@ -5,8 +5,9 @@
 Characters perform one prompt, are then taken back by some frames and told otherwise: another prompt, another emotion
 (at once, or over half a second), nothing at all (taken back only), another pace. The seam is the block that follows and
 the one after it: the largest acceleration of any joint there, in model space (relative to the place and heading of the
-body on the floor), and of the root over the floor, m/s^2. In flow: as many blocks of the same characters away from any
-seam. Real: windows as long in the clips of the packs, retargeted to the canonical skeleton. Nothing is timed.
+body on the floor), and of the root over the floor, m/s^2. In flow: as many blocks of the same characters before any
+seam; at that pace: half a second after a change of pace. Real: windows as long in the clips of the packs, retargeted to
+the canonical skeleton. Nothing is timed.
 """
 
 from __future__ import annotations
@@ -72,7 +73,11 @@ def main() -> None:
     engine = Engine.load(options.bundle)
     found: dict[str, list[tuple[float, float]]] = {"in flow": []}
     for kind, tell in KINDS.items():
-        found[kind] = [_seam(engine, tell, seed, found["in flow"]) for seed in range(options.seams)]
+        seams = [_seam(engine, tell, seed) for seed in range(options.seams)]
+        found["in flow"] += [before for before, _, _ in seams]
+        found[kind] = [seam for _, seam, _ in seams]
+        if kind == "pace":  # at pace 1.4 everything has twice the acceleration, seam or not
+            found["at that pace"] = [after for _, _, after in seams]
     if options.packs is not None:
         found["real clips"] = _real(options.packs)
     print(f"{'m/s^2':16s}{'windows':>8s}   joints p50   p90   p99      root p50   p90   p99   above real p99")
@@ -92,8 +97,8 @@ def _row(values: Array) -> str:
     return "".join(f"{value:9.1f}" for value in values)
 
 
-def _seam(engine: Engine, tell: Told, seed: int, flow: list[tuple[float, float]]) -> tuple[float, float]:
-    """Largest accelerations at one seam; those of the same character in flow are added to `flow`."""
+def _seam(engine: Engine, tell: Told, seed: int) -> list[tuple[float, float]]:
+    """Largest accelerations before a seam, at it and after it."""
     random = np.random.default_rng(seed)
     emotion = EmotionCurve.constant(EMOTIONS[random.integers(len(EMOTIONS))])
     session = engine.open_session(SessionRequest(PROMPTS[random.integers(len(PROMPTS))], emotion, Sampling(seed)))
@@ -102,9 +107,8 @@ def _seam(engine: Engine, tell: Told, seed: int, flow: list[tuple[float, float]]
     tell(session, random)
     blocks = blocks[:-TAKEN_BACK] + [session.next_block() for _ in range(AFTER_BLOCKS)]
     joints, root = accelerations(blocks)
-    steady = 4 * int(random.integers(3, BEFORE_BLOCKS - TAKEN_BACK - 3))
-    flow.append((_largest(joints, steady), _largest(root, steady)))
-    return _largest(joints, seam), _largest(root, seam)
+    before = 4 * int(random.integers(3, BEFORE_BLOCKS - TAKEN_BACK - 3))
+    return [(_largest(joints, frame), _largest(root, frame)) for frame in (before, seam, seam + 2 * SEAM_FRAMES)]
 
 
 def _largest(values: Array, frame: int) -> float:

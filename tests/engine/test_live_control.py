@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from animoe.engine import Engine, LiveSession, QueuedPrompt, Sampling, SessionRequest
+from animoe.engine import Engine, LiveSession, QueuedPrompt, Sampling, SessionRequest, replay
 from animoe.engine.inertia import SPAN, Inertia
-from animoe.engine.pace import EASE_FRAMES
+from animoe.engine.pace import EASE_FRAMES, _turned
 from animoe.engine.prompt_queue import IDLE_PROMPT
 from animoe.engine.session import REACH_FRAMES
 from animoe.errors import InvalidRequest
@@ -18,8 +18,8 @@ from animoe.motion.emotion import EMOTIONS, MAX_INTENSITY, EmotionCurve
 from animoe.motion.features import FEATURE_COUNT
 from animoe.motion.pose_block import PoseBlock
 from animoe.retarget.profiles import rig_profile
-from animoe.retarget.solver import Retargeter, RetargetOptions, RigBlock
-from animoe.rig.rotations import Array
+from animoe.retarget.solver import Retargeter, RetargetOptions, RetargetState, RigBlock
+from animoe.rig.rotations import Array, normalize, slerp
 
 WALK, WAVE = "a person walks forward", "a person waves goodbye"
 DANCE = "a woman dances the charleston"  # performed by an expert
@@ -132,7 +132,47 @@ class TestRewind:
         np.testing.assert_array_equal(found[-1].local_translations, wanted[-1].local_translations)
 
 
+class Failing(Retargeter):
+    """Refuses its third block, once."""
+
+    blocks = 0
+
+    def apply_many(self, blocks: Sequence[PoseBlock], states: Sequence[RetargetState]) -> list[RigBlock]:
+        self.blocks += 1
+        if self.blocks == 3:
+            raise InvalidRequest("not this one")
+        return super().apply_many(blocks, states)
+
+
+class TestFailure:
+    def test_a_block_that_failed_is_as_if_never_asked_for(self, engine: Engine) -> None:
+        failing = Failing(rig_profile("ue5_manny"))
+        steady, session, state = opened(engine), opened(engine), failing.start()
+        for _ in range(2):
+            steady.next_block()
+            session.ask_frames(session.clock(), failing, state).result()
+        with pytest.raises(InvalidRequest, match="not this one"):
+            session.ask_frames(session.clock(), failing, state).result()
+        for told in (steady, session):
+            told.set_intensity(0.9)
+        assert_same([session.next_block() for _ in range(5)], perform(steady, 5))
+        assert list(replay(engine, session.recording()))[-1].first_frame == 24
+
+    def test_its_expert_performs_the_dance(self, engine: Engine) -> None:
+        session = opened(engine)
+        session.set_prompt(DANCE)
+        assert "dance@1" in session.performance.shares
+
+
 class TestPace:
+    def test_turns_are_those_of_slerp(self) -> None:
+        random = np.random.default_rng(0)
+        a = normalize(random.normal(size=(5, 22, 4)))
+        b = normalize(a + 0.3 * random.normal(size=a.shape))
+        b[1], b[2], b[3, 0] = -b[1], a[2], -a[3, 0]
+        share = random.random((5, 1))
+        np.testing.assert_allclose(_turned(a, b, share), slerp(a, b, np.broadcast_to(share, (5, 22))), atol=1e-12)
+
     def test_twice_the_pace_covers_twice_the_path(self, engine: Engine) -> None:
         plain, fast = opened(engine), opened(engine)
         fast.set_pace(2.0)

@@ -28,7 +28,7 @@ from animoe.motion.emotion import EmotionCurve, EmotionKey
 
 MAX_WEIGHT = 100_000
 """Of a session's log, about the number of its controls (`weight_of`): it records no more, so memory stays bounded."""
-MAX_JSON_BYTES = 64 * 2**20
+MAX_JSON_BYTES = 32 * 2**20
 MAX_TOKENS = 2**31
 FORMAT, VERSION = "animoe-recording", 1
 
