@@ -19,8 +19,8 @@ from animoe.engine.character import (
     WINDOW_TOKENS,
     Character,
     StepInputs,
-    seam_cost,
 )
+from animoe.engine.inertia import seam_cost
 from animoe.engine.runtime import Runtime
 from animoe.errors import InvalidRequest
 from animoe.models.sequence import LEFT_OPEN, MAX_LEFT, PROMPT_SLOTS, SLOT_BEGIN, SLOT_RESUME, SLOT_TOKEN

@@ -16,20 +16,21 @@ same effect to the last bit whether the character had already gone further or no
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
 from animoe.engine.draws import Draws
-from animoe.engine.feeling import Feeling, scaled
-from animoe.engine.inertia import Inertia
-from animoe.engine.pace import PLAIN, Frames, Pace
+from animoe.engine.feeling import Feeling
+from animoe.engine.inertia import Inertia, seam_cost
+from animoe.engine.moment import MIN_SEAM_TOKENS, Moment
+from animoe.engine.pace import Frames, Pace
 from animoe.engine.prompt_queue import Act, Programme
 from animoe.engine.prompts import PlannedPrompt
 from animoe.engine.requests import Sampling
 from animoe.models.sequence import LEFT_OPEN, MAX_LEFT, PROMPT_SLOTS, SLOT_BEGIN, SLOT_RESUME, SLOT_TOKEN
 from animoe.motion.emotion import EmotionCurve
-from animoe.motion.features import HEIGHT, LOCAL_ROTATIONS, RootState
+from animoe.motion.features import RootState
 from animoe.motion.pose_block import PoseBlock
 from animoe.motion.root_codes import FRAMES_PER_TOKEN
 from animoe.rig.rotations import Array
@@ -43,8 +44,6 @@ SEAM_CANDIDATES = 8
 """Measured on 298 seams: the best of 8 costs 2.4e-4 (`seam_cost`), of 16 2.3e-4, of 1 3.0e-4; motion in flow 2.3e-4."""
 EMOTION_STEP = 0.25
 """How far the emotion moves (sum of absolute changes) before it is a change; less only tints what is going on."""
-MIN_SEAM_TOKENS = 2
-"""Tokens between two seams of a moving emotion: a slider that is dragged must not cut every block."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,60 +64,6 @@ class StepInputs:
     emotion: Array
     inferred: bool
     uniforms: Array
-
-
-@dataclass
-class Moment:
-    """A character before a token. What its fields hold is never changed, only replaced: a shallow copy is a copy.
-
-    Attributes:
-        prompt, feeling, intensity, pace: what is performed, and how. act: what an act of the programme feels instead.
-        programme: what is performed when; None = the present prompt without end.
-        token, frame: number of the next token, and of the next frame on the character's own time line.
-        state: (rows, width) of the decoder. root: where the body stands.
-        tokens: the last ones, up to KEPT_TOKENS of (G,). recent: (2, 140) features of the last frames.
-        length: positions of the window that the generator has seen. kept: tokens that a fresh window starts with.
-        seam: the next token is one. last_seam: token of the last one. felt: (E,) emotion there.
-        asked: for a token that has not come. inertia: of the motion before the last seam.
-        last: frame of the motion, at its own pace.
-    """
-
-    prompt: PlannedPrompt
-    feeling: Feeling
-    state: Array
-    act: Feeling | None = None
-    intensity: float = 1.0
-    pace: Pace = PLAIN
-    programme: Programme | None = None
-    token: int = 0
-    frame: int = 0
-    root: RootState = field(default_factory=RootState)
-    tokens: tuple[Array, ...] = ()
-    recent: Array | None = None
-    length: int = 0
-    kept: int = 0
-    seam: bool = False
-    last_seam: int = -MIN_SEAM_TOKENS
-    felt: Array = field(default_factory=lambda: np.zeros(0, dtype=np.float32))
-    asked: bool = False
-    inertia: Inertia | None = None
-    last: Frames | None = None
-
-    def copy(self) -> Moment:
-        """The same again; `copy.copy` takes five times as long, and this is done for every token."""
-        found = object.__new__(Moment)
-        found.__dict__.update(self.__dict__)
-        return found
-
-    def emotion(self) -> Array:
-        """(E,) of the next token."""
-        felt = self.act or self.feeling
-        return scaled(felt.at(self.frame, self.prompt.plan.emotion), self.intensity)
-
-    @property
-    def inferred(self) -> bool:
-        """Whether the emotion is left to the text."""
-        return (self.act or self.feeling).curve is None
 
 
 class Character:
@@ -338,19 +283,3 @@ class Character:
         if has_prefix:
             left[:PROMPT_SLOTS] = left[PROMPT_SLOTS]
         return np.minimum(left, MAX_LEFT).astype(np.int64)
-
-
-def seam_cost(recent: Array, features: Array) -> Array:
-    """How roughly candidates continue a motion: mean squared second difference of their poses.
-
-    Args:
-        recent: (2, 140) features of the frames before. features: (C, 4, 140) of the candidates.
-
-    Returns:
-        (C,) costs. Root velocities are left out: a change of pace is what the caller asked for.
-    """
-    pose = slice(HEIGHT.start, LOCAL_ROTATIONS.stop)
-    before = np.broadcast_to(recent[:, pose], (len(features), 2, recent[:, pose].shape[-1]))
-    joined = np.concatenate([before, features[..., pose]], axis=1)
-    cost: Array = np.square(np.diff(joined, n=2, axis=1)).mean(axis=(1, 2))
-    return cost

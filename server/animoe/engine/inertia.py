@@ -22,7 +22,7 @@ from animoe.rig.canonical import FRAME_RATE_HZ
 from animoe.rig.rotations import Array
 
 ROUGH = 3e-4
-"""Seam cost (`character.seam_cost`) from which the pose is faded: about one seam in six. The others are as smooth as
+"""Seam cost (`seam_cost`) from which the pose is faded: about one seam in six. The others are as smooth as
 motion in flow, and a fade would only hold the new motion up, feet and all."""
 SPAN = 14
 """Frames of the longest fade. On 400 changes of prompt the joints' acceleration at seams (p99, largest in 8 frames) is
@@ -80,6 +80,22 @@ class Inertia:
             found[:, _POSE] += (old - features[:, _POSE]) * _left(at / self.pose_frames)
         frame = self.frame + len(features)
         return found, None if frame >= max(self.root_frames, self.pose_frames) else replace(self, frame=frame)
+
+
+def seam_cost(recent: Array, features: Array) -> Array:
+    """How roughly candidates continue a motion: mean squared second difference of their poses.
+
+    Args:
+        recent: (2, 140) features of the frames before. features: (C, 4, 140) of the candidates.
+
+    Returns:
+        (C,) costs. Root velocities are left out: a change of pace is what the caller asked for.
+    """
+    pose = slice(HEIGHT.start, LOCAL_ROTATIONS.stop)
+    before = np.broadcast_to(recent[:, pose], (len(features), 2, recent[:, pose].shape[-1]))
+    joined = np.concatenate([before, features[..., pose]], axis=1)
+    cost: Array = np.square(np.diff(joined, n=2, axis=1)).mean(axis=(1, 2))
+    return cost
 
 
 def _left(share: Array) -> Array:

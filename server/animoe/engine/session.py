@@ -9,7 +9,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 from animoe.engine.batch import Row
-from animoe.engine.character import Character, Moment
+from animoe.engine.character import Character
 from animoe.engine.controls import (
     Apply,
     Control,
@@ -20,6 +20,7 @@ from animoe.engine.controls import (
     QueueControl,
     Reopen,
 )
+from animoe.engine.moment import Moment
 from animoe.engine.prompt_queue import IDLE_PROMPT, QueuedPrompt
 from animoe.engine.prompts import PlannedPrompt
 from animoe.engine.recording import Entry, Log, Recording
