@@ -17,7 +17,7 @@ from pathlib import Path
 
 from animoe.bundle.manifest import default_bundle
 from animoe.engine.character import Character
-from animoe.engine.finishing import fail, finish
+from animoe.engine.finishing import Deliver, fail, finish
 from animoe.engine.observer import NOBODY, Observer
 from animoe.engine.requests import ClipRequest, SessionRequest
 from animoe.engine.runtime import Runtime
@@ -63,10 +63,12 @@ class Engine:
 
     Attributes:
         observer: hears of every step.
+        deliver: runs what hands out the frames of a batch; an event loop may take them all at one time.
     """
 
     def __init__(self, runtime: Runtime, clock: Callable[[], float] = time.monotonic) -> None:
         self.observer: Observer = NOBODY
+        self.deliver: Deliver = _at_once
         self._runtime = runtime
         self._scheduler = Scheduler(runtime.runner.company)
         self._clock = clock
@@ -130,7 +132,7 @@ class Engine:
             codes = self._runtime.step([pull.row for pull in pulls])
             self._finish(pulls, codes, started)
         except BaseException as error:  # everybody who waits must hear of it
-            fail(pulls, error)
+            fail(pulls, error, self.deliver)
         self.observer.queue(len(self._scheduler))
 
     def ask(self, pull: Pull) -> None:
@@ -152,8 +154,8 @@ class Engine:
         """Ends the thread after its present step; what was asked for and not made is cancelled. Twice does no harm."""
         with self._lock:
             self._closed, thread = True, self._thread
-        for pull in self._scheduler.close():
-            pull.found.cancel()
+        left = self._scheduler.close()
+        self.deliver(lambda: [pull.found.cancel() for pull in left])
         if thread is not None:
             thread.join()
 
@@ -185,7 +187,7 @@ class Engine:
         """Here, or beside the next step when others wait for that."""
 
         def work() -> None:
-            finish(self._runtime, pulls, codes)
+            finish(self._runtime, pulls, codes, self.deliver)
             self.observer.step(len(pulls), self._clock() - started_s)
 
         if not len(self._scheduler):
@@ -195,6 +197,10 @@ class Engine:
         if self._finishing is not None:
             self._finishing.result()  # no more than one batch behind
         self._finishing = self._finisher.submit(work)
+
+
+def _at_once(work: Callable[[], object]) -> None:
+    work()
 
 
 @atexit.register

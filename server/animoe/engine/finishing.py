@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -10,27 +10,40 @@ from animoe.engine.runtime import Runtime
 from animoe.engine.scheduler import Pull
 from animoe.motion.features import RootState, features_to_poses
 from animoe.motion.pose_block import PoseBlock
-from animoe.retarget.solver import Retargeter
+from animoe.retarget.solver import Retargeter, RigBlock
 from animoe.rig.rotations import Array
 
+Deliver = Callable[[Callable[[], object]], object]
+"""Runs what hands frames to those who wait, all of a batch in one go: where and when is its own business."""
 
-def finish(runtime: Runtime, pulls: Sequence[Pull], codes: Array) -> None:
+
+def finish(runtime: Runtime, pulls: Sequence[Pull], codes: Array, deliver: Deliver) -> None:
     """Hands out the frames of a step; an error goes to everybody who waits.
 
     Args:
         codes: (R, G) candidates of the first pull, then of the second, and so on.
     """
     try:
-        blocks = _posed(pulls, _chosen(runtime, pulls, codes))
-        _hand_out(pulls, blocks)
+        found = _on_rigs(pulls, _posed(pulls, _chosen(runtime, pulls, codes)))
     except BaseException as error:
-        fail(pulls, error)
+        fail(pulls, error, deliver)
+        return
+
+    def hand_out() -> None:
+        for pull, frames in zip(pulls, found, strict=True):
+            pull.done(frames, None)
+
+    deliver(hand_out)
 
 
-def fail(pulls: Sequence[Pull], error: BaseException) -> None:
+def fail(pulls: Sequence[Pull], error: BaseException, deliver: Deliver) -> None:
     """Tells everybody who waits still."""
-    for pull in pulls:
-        pull.done(None, error)
+
+    def hand_out() -> None:
+        for pull in pulls:
+            pull.done(None, error)
+
+    deliver(hand_out)
 
 
 def _chosen(runtime: Runtime, pulls: Sequence[Pull], codes: Array) -> Array:
@@ -54,16 +67,16 @@ def _posed(pulls: Sequence[Pull], features: Array) -> list[PoseBlock]:
     ]
 
 
-def _hand_out(pulls: Sequence[Pull], blocks: Sequence[PoseBlock]) -> None:
+def _on_rigs(pulls: Sequence[Pull], blocks: Sequence[PoseBlock]) -> list[PoseBlock | RigBlock]:
     """Characters on the same rig are put on it together."""
     by_rig: dict[Retargeter, list[int]] = {}
     for index, pull in enumerate(pulls):
-        if pull.rig is None:
-            pull.done(blocks[index], None)
-        else:
+        if pull.rig is not None:
             by_rig.setdefault(pull.rig[0], []).append(index)
+    found: list[PoseBlock | RigBlock] = list(blocks)
     for retargeter, members in by_rig.items():
         states = [rig[1] for rig in (pulls[i].rig for i in members) if rig is not None]
         made = retargeter.apply_many([blocks[i] for i in members], states)
         for index, block in zip(members, made, strict=True):
-            pulls[index].done(block, None)
+            found[index] = block
+    return found

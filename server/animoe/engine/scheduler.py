@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
+from concurrent.futures import InvalidStateError
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from animoe.engine.batch import Row
 from animoe.engine.character import Character
@@ -27,6 +28,17 @@ URGENT_S = 0.12
 """So long before its deadline a token is not put off any more. Others may wait for company: it makes them cheaper."""
 MOST_ASK = 0.9
 """Share of those who could ask that has asked, after which nobody waits for the rest."""
+
+
+class Answer(Protocol):
+    """What waits for frames: a future of `concurrent.futures` or of asyncio."""
+
+    def done(self) -> bool: ...
+    def cancelled(self) -> bool: ...
+    def cancel(self) -> bool: ...
+    def exception(self) -> BaseException | None: ...
+    def set_result(self, result: Any, /) -> None: ...
+    def set_exception(self, exception: BaseException, /) -> None: ...
 
 
 @dataclass(eq=False)
@@ -46,17 +58,18 @@ class Pull:
     kind: object
     first_frame: int
     rig: tuple[Retargeter, RetargetState] | None
-    found: Future[Any]
+    found: Answer
     order: int = 0
 
     def done(self, frames: object, error: BaseException | None) -> None:
         """Hands out the frames or the error, once; whoever gave up gets nothing."""
-        if self.found.done() or not self.found.set_running_or_notify_cancel():
+        if self.found.done():
             return
-        if error is not None:
-            self.found.set_exception(error)
-        else:
-            self.found.set_result(frames)
+        with suppress(InvalidStateError):  # cancelled in this very moment
+            if error is not None:
+                self.found.set_exception(error)
+            else:
+                self.found.set_result(frames)
 
 
 class Scheduler:

@@ -26,7 +26,7 @@ from animoe.engine.prompts import PlannedPrompt
 from animoe.engine.recording import Entry, Log, Recording
 from animoe.engine.requests import SessionRequest
 from animoe.engine.runtime import Runtime
-from animoe.engine.scheduler import Pull
+from animoe.engine.scheduler import Answer, Pull
 from animoe.motion.emotion import EmotionCurve
 from animoe.motion.pose_block import PoseBlock
 from animoe.retarget.solver import Retargeter, RetargetState, RigBlock
@@ -109,7 +109,7 @@ class LiveSession:
         self._boundaries: deque[_Boundary] = deque()
         self._request, self._digest = request, runtime.digest_of(character.prompt.scenarios)
         self._log = Log()
-        self._asked: Future[PoseBlock] | Future[RigBlock] | None = None
+        self._asked: Answer | None = None
 
     @property
     def performance(self) -> Performance:
@@ -221,14 +221,18 @@ class LiveSession:
             state: of this character and `retargeter`; `rewind` takes it back too.
         """
         found: Future[RigBlock] = Future()
-        self._ask(deadline_s, (retargeter, state), found)
+        self.send_frames(found, deadline_s, retargeter, state)
         return found
+
+    def send_frames(self, to: Answer, deadline_s: float, retargeter: Retargeter, state: RetargetState) -> None:
+        """`ask_frames` for whoever brings a future: one of asyncio where `Engine.deliver` runs in its loop."""
+        self._ask(deadline_s, (retargeter, state), to)
 
     def _ask(
         self,
         deadline_s: float,
         rig: tuple[Retargeter, RetargetState] | None,
-        found: Future[PoseBlock] | Future[RigBlock],
+        found: Answer,
     ) -> None:
         self._forget_failed()
         character, frame = self._character, self.next_frame
