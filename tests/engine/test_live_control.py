@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from animoe.engine import Engine, LiveSession, QueuedPrompt, Sampling, SessionRequest, replay
-from animoe.engine.inertia import SPAN, Inertia
+from animoe.engine.inertia import ROOT_MPS2, SPAN, Inertia
 from animoe.engine.pace import EASE_FRAMES, _turned
 from animoe.engine.prompt_queue import IDLE_PROMPT
 from animoe.engine.session import REACH_FRAMES
 from animoe.errors import InvalidRequest
 from animoe.motion.emotion import EMOTIONS, MAX_INTENSITY, EmotionCurve
-from animoe.motion.features import FEATURE_COUNT
+from animoe.motion.features import FEATURE_COUNT, PLANAR_VELOCITY
 from animoe.motion.pose_block import PoseBlock
 from animoe.retarget.profiles import rig_profile
 from animoe.retarget.solver import Retargeter, RetargetOptions, RetargetState, RigBlock
@@ -335,22 +335,33 @@ class TestSeams:
             assert np.linalg.norm(np.diff(floor, axis=0), axis=1)[-4:].mean() * 30 < 0.5
             assert seam.max() < 14.5
 
-    def test_a_fade_begins_with_the_old_motion_and_ends_with_the_new_one(self) -> None:
+    def test_a_rough_pose_begins_with_the_old_motion_and_ends_with_the_new_one(self) -> None:
         random = np.random.default_rng(0)
-        old = random.normal(size=(2, FEATURE_COUNT)).astype(np.float32)
-        new = random.normal(size=(24, FEATURE_COUNT)).astype(np.float32)
-        new[:, :3], old[:, :3] = 0.0, [0.3, 0.0, 3.0]
-        inertia, found = Inertia.at_seam(old, new[:4], 1.0), []
-        for block in new.reshape(-1, 4, FEATURE_COUNT):
-            block = block if inertia is None else (step := inertia.applied(block))[0]
-            inertia = None if inertia is None else step[1]
-            found.append(block)
-        rows = np.concatenate(found)
-        np.testing.assert_array_equal(rows[SPAN + 2 :], new[SPAN + 2 :])
-        speeds = np.r_[old[-1:, 2], rows[:, 2]]
-        assert (np.diff(speeds) <= 0).all() and speeds[-1] == 0 and np.abs(np.diff(speeds)).max() * 30 < 10
+        old, new = (random.normal(size=(n, FEATURE_COUNT)).astype(np.float32) for n in (2, 24))
+        old[:, PLANAR_VELOCITY] = new[:, PLANAR_VELOCITY] = 0.0
+        rows = self.applied(Inertia.at_seam(old, 1.0), new)
+        np.testing.assert_array_equal(rows[SPAN + 2 :, 3:], new[SPAN + 2 :, 3:])
         assert np.abs(rows[0, 3:136] - (2 * old[-1] - old[-2])[3:136]).max() < 0.5 * np.abs(old[-1] - old[-2]).max()
+        np.testing.assert_array_equal(rows[:, 136:], new[:, 136:])
 
-    def test_a_smooth_seam_is_left_alone(self) -> None:
-        line = np.arange(6.0, dtype=np.float32)[:, None] * np.full(FEATURE_COUNT, 0.01, dtype=np.float32)
-        assert Inertia.at_seam(line[:2], line[2:], 0.0) is None
+    def test_a_smooth_pose_is_left_alone_and_the_root_slows_down_steadily(self) -> None:
+        old, new = (np.zeros((n, FEATURE_COUNT), dtype=np.float32) for n in (2, 40))
+        old[:, PLANAR_VELOCITY], new[:, 3:] = [3.0, 6.0], 0.5
+        rows = self.applied(Inertia.at_seam(old, 0.0), new)
+        np.testing.assert_array_equal(rows[:, 3:], new[:, 3:])
+        steps = np.diff(np.concatenate([old[-1:], rows])[:, PLANAR_VELOCITY], axis=0) * 30
+        lengths = np.linalg.norm(steps, axis=1)
+        slowing = lengths > 0
+        np.testing.assert_allclose(lengths[slowing][:-1], ROOT_MPS2, rtol=1e-4)
+        assert slowing.sum() == np.ceil(np.hypot(3, 6) * 30 / ROOT_MPS2) and (rows[-1, PLANAR_VELOCITY] == 0).all()
+
+    @staticmethod
+    def applied(inertia: Inertia | None, features: Array) -> Array:
+        found = []
+        for block in features.reshape(-1, 4, FEATURE_COUNT):
+            changed = block
+            if inertia is not None:
+                changed, inertia = inertia.applied(block)
+            found.append(changed)
+        assert inertia is None
+        return np.concatenate(found)

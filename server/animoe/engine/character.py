@@ -204,7 +204,7 @@ class Character:
         if now.seam and now.recent is not None:
             costs = seam_cost(now.recent, features)
             best = int(np.argmin(costs))
-            now.inertia = Inertia.at_seam(now.recent, features[best], float(costs[best]))
+            now.inertia = Inertia.at_seam(now.recent, float(costs[best]))
         now.tokens = (*now.tokens[-KEPT_TOKENS + 1 :], codes[best].copy())
         now.state = states[best].copy()  # not a view: it would keep a whole batch
         chosen: Array = features[best]

@@ -1,36 +1,35 @@
 """Seams without a jolt: after a change the old motion runs out while the new one comes in.
 
 Inertialisation (D. Bollo, "Inertialization: High-Performance Animation Transitions in Gears of War", GDC 2018): only
-the new motion is computed, and what the old one was doing at the seam fades from it. Two things differ. The decoder
+the new motion is computed, and what the old one was doing at the seam fades from it. It differs in this: the decoder
 leads from the old pose to the new one by itself, within about a token, so there is no offset to be carried over; where
-that is too rough, the new motion is faded in over what the old pose and its dying velocity would have become. And the
-fade of the root's velocity lasts as long as it must for its acceleration to stay small.
+that is too rough, the new motion is faded in over what the old pose and its dying velocity would have become. The root
+comes to its new velocity no faster than people do: a runner who stops takes some steps.
 
-It works on features (`motion.features`), before root motion is integrated: a faded velocity moves the root, no path is
-bent afterwards.
+It works on features (`motion.features`), before root motion is integrated: no path is bent afterwards.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from math import hypot
 
 import numpy as np
 
-from animoe.motion.features import HEIGHT, LOCAL_ROTATIONS, PLANAR_VELOCITY, YAW_RATE
-from animoe.motion.root_codes import FRAMES_PER_TOKEN
+from animoe.motion.features import HEIGHT, LOCAL_ROTATIONS, PLANAR_VELOCITY
 from animoe.rig.canonical import FRAME_RATE_HZ
 from animoe.rig.rotations import Array
 
 ROUGH = 3e-4
-"""Seam cost (`seam_cost`) from which the pose is faded: about one seam in six. The others are as smooth as
-motion in flow, and a fade would only hold the new motion up, feet and all."""
+"""Seam cost (`seam_cost`) from which the pose is faded: about one seam in six. The others are smooth anyway, and a fade would only hold the new motion up, feet and all."""
 SPAN = 14
-"""Frames of the longest fade. On 400 changes of prompt the joints' acceleration at seams (p99, largest in 8 frames) is
-117 m/s^2 without, 118 with 10 frames, 105 with 12, 72 with 14; real clips have 111."""
-ROOT_MPS2 = 8.0
-"""What the root is slowed down or sped up with, unless its fade would be longer than SPAN."""
+"""Frames of the pose's fade. On 400 changes of prompt, all of them faded, the joints' acceleration at seams (p99 of the
+largest in 8 frames) was 117 m/s^2 without, 118 with 10 frames, 105 with 12, 72 with 14; real clips have 111."""
+ROOT_MPS2 = 10.0
+"""The root's acceleration over the floor for SPAN frames, and until it has caught up. Real clips have 14.5 (p99)."""
 _COAST = 3.0  # frames in which the old pose's velocity dies away
-_ROOT = slice(YAW_RATE.start, PLANAR_VELOCITY.stop)
+_STEP_MPS = ROOT_MPS2 / FRAME_RATE_HZ
 _POSE = slice(HEIGHT.start, LOCAL_ROTATIONS.stop)
 
 
@@ -39,47 +38,48 @@ class Inertia:
     """What fades after a seam. Never changed, only replaced.
 
     Attributes:
-        root: (3,) root velocities before the seam less those that the new motion begins with. root_frames: their fade.
-        pose, velocity: (133,) features before the seam, and their change per frame. pose_frames: their fade.
+        root: (x, z) velocity of the root over the floor in the frame before, in the heading frame, m/s.
+        pose, velocity: (133,) features before the seam, and their change per frame. rough: they fade.
         frame: since the seam.
     """
 
-    root: Array
-    root_frames: float
+    root: tuple[float, float]
     pose: Array
     velocity: Array
-    pose_frames: int
+    rough: bool
     frame: int = 0
 
     @staticmethod
-    def at_seam(recent: Array, features: Array, cost: float) -> Inertia | None:
-        """What must fade where features (4, 140) follow the two frames before, (2, 140); None when nothing must."""
-        root = recent[-1, _ROOT] - features[-1, _ROOT]
-        speed = float(np.linalg.norm(recent[-1, PLANAR_VELOCITY] - features[-1, PLANAR_VELOCITY]))
-        root_frames = (
-            1.5 * speed / ROOT_MPS2 * FRAME_RATE_HZ
-        )  # the steepest part of a smooth step is 1.5 times its mean
-        if root_frames <= FRAMES_PER_TOKEN:  # the decoder itself takes a token
-            root_frames = 0.0
-        pose_frames = SPAN if cost > ROUGH else 0
-        if not root_frames and not pose_frames:
-            return None
-        velocity = recent[-1, _POSE] - recent[-2, _POSE]
-        return Inertia(root, min(root_frames, SPAN), recent[-1, _POSE], velocity, pose_frames)
+    def at_seam(recent: Array, cost: float) -> Inertia:
+        """After the two frames (2, 140) before a seam that costs so much."""
+        x, z = recent[-1, PLANAR_VELOCITY].tolist()
+        return Inertia((x, z), recent[-1, _POSE], recent[-1, _POSE] - recent[-2, _POSE], cost > ROUGH)
 
     def applied(self, features: Array) -> tuple[Array, Inertia | None]:
         """The next features (4, 140) with what is left of the old motion; None when nothing is."""
         found = features.copy()
-        at = np.arange(self.frame + 1, self.frame + 1 + len(features), dtype=np.float32)[:, None]
-        if self.root_frames:
-            # The decoder runs up to the new velocity within the first token; here that is left to the fade.
-            target = features[:, _ROOT] if self.frame else features[-1:, _ROOT]
-            found[:, _ROOT] = target + self.root * _left(at / np.float32(self.root_frames))
-        if self.pose_frames:
+        wanted = features[:, PLANAR_VELOCITY].tolist()
+        rows = _followed(self.root, wanted)
+        found[:, PLANAR_VELOCITY] = rows
+        if self.rough and self.frame < SPAN:
+            at = np.arange(self.frame + 1, self.frame + 1 + len(features), dtype=np.float32)[:, None]
             old = self.pose + self.velocity * (_COAST * (1.0 - np.exp(-at / _COAST)))
-            found[:, _POSE] += (old - features[:, _POSE]) * _left(at / self.pose_frames)
+            found[:, _POSE] += (old - features[:, _POSE]) * _left(at / SPAN)
         frame = self.frame + len(features)
-        return found, None if frame >= max(self.root_frames, self.pose_frames) else replace(self, frame=frame)
+        caught_up = list(rows[-1]) == wanted[-1]
+        return found, None if frame >= SPAN and caught_up else replace(self, root=rows[-1], frame=frame)
+
+
+def _followed(start: tuple[float, float], wanted: Sequence[Sequence[float]]) -> list[tuple[float, float]]:
+    """Velocities that follow the wanted ones from `start`, by _STEP_MPS per frame. Plain numbers are quicker here."""
+    found = []
+    x, z = start
+    for to_x, to_z in wanted:
+        away = hypot(to_x - x, to_z - z)
+        share = 1.0 if away <= _STEP_MPS else _STEP_MPS / away
+        x, z = (to_x, to_z) if share == 1.0 else (x + (to_x - x) * share, z + (to_z - z) * share)
+        found.append((x, z))
+    return found
 
 
 def seam_cost(recent: Array, features: Array) -> Array:
