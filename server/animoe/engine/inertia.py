@@ -22,7 +22,8 @@ from animoe.rig.canonical import FRAME_RATE_HZ
 from animoe.rig.rotations import Array
 
 ROUGH = 3e-4
-"""Seam cost (`seam_cost`) from which the pose is faded: about one seam in six. The others are smooth anyway, and a fade would only hold the new motion up, feet and all."""
+"""`seam_cost` from which the pose is faded: about one seam in six. The others are smooth anyway, and a fade would only
+hold the new motion up, feet and all."""
 SPAN = 14
 """Frames of the pose's fade. On 400 changes of prompt, all of them faded, the joints' acceleration at seams (p99 of the
 largest in 8 frames) was 117 m/s^2 without, 118 with 10 frames, 105 with 12, 72 with 14; real clips have 111."""
