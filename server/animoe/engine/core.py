@@ -1,7 +1,7 @@
 """The engine: a bundle made ready to perform, for one character or hundreds. Knows nothing of gRPC.
 
-Every character asks for one token (4 frames) at a time and says when its motion runs out. One thread works through what
-was asked for (`Engine.step`); a second one makes frames of the tokens (`finishing`) while the next are drawn.
+Every character asks for one token (4 frames) at a time and says when its motion runs out. One thread draws and decodes
+what was asked for (`Engine.step`); a second one poses it and puts it on rigs (`finishing`) while the next is drawn.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 
 from animoe.bundle.manifest import default_bundle
 from animoe.engine.character import Character
-from animoe.engine.finishing import Deliver, fail, finish
+from animoe.engine.finishing import Deliver, choose, fail, finish
 from animoe.engine.observer import NOBODY, Observer
 from animoe.engine.requests import ClipRequest, SessionRequest
 from animoe.engine.runtime import Runtime
@@ -130,7 +130,7 @@ class Engine:
         started = self._clock()
         try:
             codes = self._runtime.step([pull.row for pull in pulls])
-            self._finish(pulls, codes, started)
+            self._finish(pulls, choose(self._runtime, pulls, codes), started)
         except BaseException as error:  # everybody who waits must hear of it
             fail(pulls, error, self.deliver)
         self.observer.queue(len(self._scheduler))
@@ -183,17 +183,16 @@ class Engine:
                     _WORKING.discard(self)
                     return
 
-    def _finish(self, pulls: Sequence[Pull], codes: Array, started_s: float) -> None:
+    def _finish(self, pulls: Sequence[Pull], features: Array, started_s: float) -> None:
         """Here, or beside the next step when others wait for that."""
 
         def work() -> None:
-            finish(self._runtime, pulls, codes, self.deliver)
+            finish(pulls, features, self.deliver)
             self.observer.step(len(pulls), self._clock() - started_s)
 
         if not len(self._scheduler):
             work()
             return
-        codes = codes.copy()  # the next step writes where it lies
         if self._finishing is not None:
             self._finishing.result()  # no more than one batch behind
         self._finishing = self._finisher.submit(work)

@@ -1,4 +1,4 @@
-"""From drawn codes to frames: decoded, the best candidate chosen, posed, put on rigs, handed out. A batch at a time."""
+"""From drawn codes to frames: decoded and the best candidate chosen; posed, put on rigs, handed out. In batches."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ Deliver = Callable[[Callable[[], object]], object]
 """Runs what hands frames to those who wait, all of a batch in one go: where and when is its own business."""
 
 
-def finish(runtime: Runtime, pulls: Sequence[Pull], codes: Array, deliver: Deliver) -> None:
+def finish(pulls: Sequence[Pull], features: Array, deliver: Deliver) -> None:
     """Hands out the frames of a step; an error goes to everybody who waits.
 
     Args:
-        codes: (R, G) candidates of the first pull, then of the second, and so on.
+        features: (B, 4, 140), see `choose`.
     """
     try:
-        found = _on_rigs(pulls, _posed(pulls, _chosen(runtime, pulls, codes)))
+        found = _on_rigs(pulls, _posed(pulls, features))
     except BaseException as error:
         fail(pulls, error, deliver)
         return
@@ -46,8 +46,12 @@ def fail(pulls: Sequence[Pull], error: BaseException, deliver: Deliver) -> None:
     deliver(hand_out)
 
 
-def _chosen(runtime: Runtime, pulls: Sequence[Pull], codes: Array) -> Array:
-    """Features (B, 4, 140) of the best of each character's candidates."""
+def choose(runtime: Runtime, pulls: Sequence[Pull], codes: Array) -> Array:
+    """Features (B, 4, 140) of the best of each character's candidates.
+
+    Args:
+        codes: (R, G) candidates of the first pull, then of the second, and so on.
+    """
     counts = [len(pull.row.inputs.uniforms) for pull in pulls]
     before = np.stack([pull.character.state for pull in pulls])
     features, states = runtime.decode(codes[:, None], np.repeat(before, counts, axis=0))
