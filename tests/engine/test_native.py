@@ -14,7 +14,7 @@ from animoe.engine.character import Character
 from animoe.engine.native import library
 from animoe.engine.requests import Sampling
 from animoe.engine.runtime import Runtime
-from animoe.engine.step_runner import CHOICE
+from animoe.engine.step_runner import CHOICE, open_decoder
 from animoe.errors import InvalidRequest
 from animoe.rig.rotations import Array
 
@@ -106,3 +106,22 @@ def test_the_portable_kernel_says_the_same(cache: Path, bundle: Path, monkeypatc
     assert library.load_library().animoe_kernel() == library.PORTABLE  # type: ignore[union-attr]
     same = perform(runtime, 4) == fast
     assert same[:, 0, 0].all() and same[:, 0].mean() > 0.7, same[:, 0].mean()
+
+
+def test_the_decoder_says_what_the_graph_says(bundle: Path) -> None:
+    """Its integers move joints by a fraction of a degree; the root's codes are exact."""
+    runtime = Runtime(bundle)
+    native = open_decoder(bundle)
+    assert native is not None
+    codes = np.random.default_rng(0).integers(runtime.manifest.codebook_size, size=(3, 12, runtime.manifest.groups))
+    expected, last = runtime.decode(codes, np.repeat(runtime.new_decoder_state(), 3, axis=0))
+    states, found = list(np.repeat(runtime.new_decoder_state(), 3, axis=0)), []
+    for token in range(codes.shape[1]):
+        features, after = native.decode(codes[:, token], states)
+        states = list(after)
+        found.append(features)
+    motion = np.concatenate(found, axis=1)
+    np.testing.assert_allclose(motion[..., :3], expected[..., :3], atol=1e-6)
+    spread = np.abs(expected - expected.mean(axis=1, keepdims=True)).mean()
+    assert np.abs(motion - expected).mean() < 0.03 * spread
+    np.testing.assert_allclose(np.stack(states)[:, -1], last[:, -1], atol=1e-6)

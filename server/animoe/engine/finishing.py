@@ -53,8 +53,8 @@ def choose(runtime: Runtime, pulls: Sequence[Pull], codes: Array) -> Array:
         codes: (R, G) candidates of the first pull, then of the second, and so on.
     """
     counts = [len(pull.row.inputs.uniforms) for pull in pulls]
-    before = np.stack([pull.character.state for pull in pulls])
-    features, states = runtime.decode(codes[:, None], np.repeat(before, counts, axis=0))
+    before = [pull.character.state for pull, count in zip(pulls, counts, strict=True) for _ in range(count)]
+    features, states = runtime.decode_next(codes, before)
     ends = np.cumsum(counts)
     parts = [slice(end - count, end) for end, count in zip(ends, counts, strict=True)]
     return np.stack(

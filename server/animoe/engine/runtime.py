@@ -28,7 +28,7 @@ from animoe.engine.places import Places
 from animoe.engine.planner import PlannerNet
 from animoe.engine.prompt_encoder import PromptEncoder
 from animoe.engine.prompts import PlannedPrompt, Scenarios, plan_prompt
-from animoe.engine.step_runner import StepRunner, open_runner
+from animoe.engine.step_runner import StepRunner, open_decoder, open_runner
 from animoe.errors import BundleError
 from animoe.rig.rotations import Array
 
@@ -55,7 +55,8 @@ class Runtime:
         self.prompts = PromptEncoder(folder, threads=threads)
         weights = read_weights(bundle_file(folder, "motion_lm.safetensors"))
         self.runner = runner or open_runner(folder, self.manifest, weights, threads=threads)
-        self._decoder = open_session(bundle_file(folder, "decoder.onnx"), threads=threads)
+        self._graph = open_session(bundle_file(folder, "decoder.onnx"), threads=threads)
+        self._native = open_decoder(folder) if self.runner.name == "native" else None
         self._conditions = Conditions(weights)
         self._expert_shapes = expert_shapes(folder, self.manifest.experts[1])
         self._lock = threading.Lock()
@@ -123,8 +124,14 @@ class Runtime:
 
     def decode(self, codes: Array, states: Array) -> tuple[Array, Array]:
         """Codes (C, N, G) and states (C, rows, width) -> features (C, 4N, 140) and the next states."""
-        features, following = self._decoder.run(["features", "next_state"], {"codes": codes, "state": states})
+        features, following = self._graph.run(["features", "next_state"], {"codes": codes, "state": states})
         return np.asarray(features), np.asarray(following)
+
+    def decode_next(self, codes: Array, before: Sequence[Array]) -> tuple[Array, Array]:
+        """One token of many streams: codes (R, G) and the state (rows, width) before each -> as `decode`."""
+        if self._native is not None:
+            return self._native.decode(codes, before)
+        return self.decode(codes[:, None], np.stack(before))
 
     def _pool_for(self, batch: Sequence[Row]) -> ExpertPool:
         """The pool; a prompt that was planned while its experts were being replaced gets them back."""

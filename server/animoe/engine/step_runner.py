@@ -13,6 +13,7 @@ from animoe.engine.batch import Row
 from animoe.engine.character import WINDOW
 from animoe.engine.conditions import Conditions
 from animoe.engine.experts import ExpertPool
+from animoe.engine.native.decoder import NativeDecoder
 from animoe.engine.native.library import PORTABLE, load_library
 from animoe.engine.native.runner import NativeStep
 from animoe.engine.places import Places
@@ -85,3 +86,13 @@ def open_runner(folder: Path, manifest: Manifest, weights: Mapping[str, Array], 
     if choice == "native":
         raise InvalidRequest(f"{CHOICE}=native, but there is no C++ compiler that can build it; see the log")
     return OnnxStep(folder, Conditions(weights), manifest.cache, WINDOW - 1, COHORT, threads=threads)
+
+
+def open_decoder(folder: Path) -> NativeDecoder | None:
+    """The decoder in C++; None where ONNX Runtime must do it."""
+    library = load_library()
+    try:
+        return None if library is None else NativeDecoder(library, folder)
+    except BundleError as error:
+        log.info("the native decoder cannot run this bundle (%s): ONNX Runtime does", error)
+        return None

@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from animoe.models.quantiser import EmaCodebook, FiniteScalarQuantiser, Quantiser
 from animoe.motion.features import FEATURE_COUNT, POSITION_COUNT
 from animoe.motion.root_codes import FRAMES_PER_TOKEN, ROOT_GROUPS, ROOT_LEVELS, root_table
+from animoe.motion.spline import SPLINE
 
 INPUT_COUNT = FEATURE_COUNT + POSITION_COUNT
 ROOT_COUNT = 3
@@ -27,10 +28,6 @@ POSE_COUNT = FEATURE_COUNT - ROOT_COUNT
 POINTS_PER_TOKEN = 2
 _KEPT_POINTS = 3
 _STATE_ROWS = _KEPT_POINTS + 1
-# Cubic B-spline, knots two frames apart: weights of points 2n-3 .. 2n+1 on the four frames of token n.
-_SPLINE = (
-    torch.tensor([[1, 23, 23, 1, 0], [0, 8, 32, 8, 0], [0, 1, 23, 23, 1], [0, 0, 8, 32, 8]], dtype=torch.float32) / 48
-)
 
 
 @dataclass(frozen=True)
@@ -136,7 +133,7 @@ class Decoder(nn.Module):
         self.opening = nn.Linear(config.width, _KEPT_POINTS * POSE_COUNT)
         self.register_buffer("mean", torch.zeros(FEATURE_COUNT))
         self.register_buffer("std", torch.ones(FEATURE_COUNT))
-        self.register_buffer("spline", _SPLINE.clone(), persistent=False)
+        self.register_buffer("spline", torch.from_numpy(SPLINE.copy()), persistent=False)
         self.register_buffer("velocities", torch.from_numpy(root_table()), persistent=False)
 
     def initial_state(self, batch: int) -> Tensor:

@@ -14,7 +14,7 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
-from animoe.engine.native.structs import BatchStruct, ModelStruct
+from animoe.engine.native.structs import BatchStruct, DecoderStruct, ModelStruct, TokensStruct
 
 PORTABLE = 0
 """Kernel of a processor without integer dot products: slower than ONNX Runtime's, not used by default."""
@@ -42,7 +42,8 @@ def load_library() -> ctypes.CDLL | None:
         return None
     library.animoe_kernel.restype = library.animoe_stored_bytes.restype = ctypes.c_int
     library.animoe_step.argtypes = [ctypes.POINTER(ModelStruct), ctypes.POINTER(BatchStruct)]
-    library.animoe_step.restype = None
+    library.animoe_decode.argtypes = [ctypes.POINTER(DecoderStruct), ctypes.POINTER(TokensStruct)]
+    library.animoe_step.restype = library.animoe_decode.restype = None
     return library
 
 
@@ -88,7 +89,7 @@ def _compile(compiler: str, path: Path) -> None:
     handle, name = tempfile.mkstemp(dir=path.parent, suffix=".so")
     os.close(handle)
     try:
-        command = [compiler, *_FLAGS, str(_SOURCES / "step.cpp"), "-o", name]
+        command = [compiler, *_FLAGS, *map(str, sorted(_SOURCES.glob("*.cpp"))), "-o", name]
         done = subprocess.run(command, capture_output=True, text=True, timeout=_PATIENCE_S)
         if done.returncode:
             raise OSError(f"{compiler} failed: {done.stderr.strip().splitlines()[:1]}")

@@ -1,4 +1,4 @@
-"""The structs of `src/step.cpp`, field by field."""
+"""The structs of `src/step.cpp` and `src/decoder.cpp`, field by field."""
 
 from __future__ import annotations
 
@@ -104,6 +104,30 @@ class BatchStruct(ctypes.Structure):
             )
         ),
     ]
+
+
+class BlockStruct(ctypes.Structure):
+    _fields_ = [
+        ("norm_weight", _POINTER),
+        ("norm_bias", _POINTER),
+        ("convolution", LinearStruct),
+        ("project", LinearStruct),
+        ("dilation", ctypes.c_int32),
+    ]
+
+
+class DecoderStruct(ctypes.Structure):
+    _fields_ = [
+        *((n, ctypes.c_int32) for n in ("width", "blocks", "rows", "poses", "groups", "codebook", "levels")),
+        *((n, _POINTER) for n in ("block", "lift", "lift_bias", "norm_weight", "norm_bias")),
+        *((n, _POINTER) for n in ("out", "out_bias", "opening", "opening_bias")),
+        *((n, ctypes.c_int32) for n in ("points", "opened")),
+        *((n, _POINTER) for n in ("spline", "mean", "deviation", "velocities")),
+    ]
+
+
+class TokensStruct(ctypes.Structure):
+    _fields_ = [("count", ctypes.c_int32), *((n, _POINTER) for n in ("codes", "before", "after", "features"))]
 
 
 class Keeper:

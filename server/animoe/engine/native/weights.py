@@ -136,8 +136,7 @@ class NativeModel:
     def _linear(self, names: list[str]) -> LinearStruct:
         """Layers side by side, in integers with one scale per output (as `bundle.int8` has them)."""
         weight = np.concatenate([self._float(f"{name}.weight") for name in names])
-        scale = np.maximum(np.abs(weight).max(axis=1), np.float32(1e-9)) / _LEVELS
-        integers = np.rint(weight / scale[:, None]).astype(np.int8)
+        integers, scale = in_integers(weight)
         biased = f"{names[0]}.bias" in self._weights
         bias = np.concatenate([self._float(f"{name}.bias") for name in names]) if biased else None
         return self._keep.linear(integers, scale, bias)
@@ -163,6 +162,12 @@ class NativeExpert:
             found.up[index] = self._keep.bytes(arrays[f"{kind}_up"][layer])
         found.worth = self._keep.floats(np.concatenate([arrays[f"{kind}_scale"][layer] for kind in kinds]))
         return found
+
+
+def in_integers(weight: Array) -> tuple[Array, Array]:
+    """(out, in) float32 -> int8 of that shape and a scale per output, as `bundle.int8` has them."""
+    scale = np.maximum(np.abs(weight).max(axis=1), np.float32(1e-9)) / _LEVELS
+    return np.rint(weight / scale[:, None]).astype(np.int8), scale
 
 
 def _part(kind: str) -> str:
