@@ -157,8 +157,7 @@ class Actor:
         for _ in range(count):
             inputs, character = self.character.next_inputs(), self.character
             codes = self.runtime.step([Row(character.prompt, inputs, character.sampling, self.place)])
-            states = np.repeat(character.state[None], len(codes), axis=0)
-            features = character.take(codes, *self.runtime.decode(codes[:, None], states))
+            features = character.take(codes, *self.runtime.decode_next(codes, [character.state] * len(codes)))
             root = copy(character.root)
             rotations, positions, contacts, headings = (part[0] for part in features_to_poses(features[None], [root]))
             character.pose((rotations, positions, contacts, headings), root)

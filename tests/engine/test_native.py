@@ -118,7 +118,7 @@ def test_the_decoder_says_what_the_graph_says(bundle: Path) -> None:
     states, found = list(np.repeat(runtime.new_decoder_state(), 3, axis=0)), []
     for token in range(codes.shape[1]):
         features, after = native.decode(codes[:, token], states)
-        states = list(after)
+        states = after
         found.append(features)
     motion = np.concatenate(found, axis=1)
     np.testing.assert_allclose(motion[..., :3], expected[..., :3], atol=1e-6)

@@ -16,6 +16,7 @@ same effect to the last bit whether the character had already gone further or no
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -191,11 +192,11 @@ class Character:
             uniforms=self._draws.of(now.token, SEAM_CANDIDATES if now.seam else 1),
         )
 
-    def take(self, codes: Array, features: Array, states: Array) -> Array:
+    def take(self, codes: Array, features: Array, states: Sequence[Array]) -> Array:
         """Chooses among C drawn tokens the one that continues the motion best.
 
         Args:
-            codes: (C, G). features: (C, 4, 140) and states: (C, rows, width) of the decoder after each.
+            codes: (C, G). features: (C, 4, 140) and states: C of (rows, width), of the decoder after each.
 
         Returns:
             (4, 140) features of the chosen one, with what is left of the motion before a seam.
@@ -206,7 +207,7 @@ class Character:
             best = int(np.argmin(costs))
             now.inertia = Inertia.at_seam(now.recent, float(costs[best]))
         now.tokens = (*now.tokens[-KEPT_TOKENS + 1 :], codes[best].copy())
-        now.state = states[best].copy()  # not a view: it would keep a whole batch
+        now.state = states[best]
         chosen: Array = features[best]
         if now.inertia is not None:
             chosen, now.inertia = now.inertia.applied(chosen)

@@ -127,11 +127,12 @@ class Runtime:
         features, following = self._graph.run(["features", "next_state"], {"codes": codes, "state": states})
         return np.asarray(features), np.asarray(following)
 
-    def decode_next(self, codes: Array, before: Sequence[Array]) -> tuple[Array, Array]:
-        """One token of many streams: codes (R, G) and the state (rows, width) before each -> as `decode`."""
+    def decode_next(self, codes: Array, before: Sequence[Array]) -> tuple[Array, list[Array]]:
+        """One token of many streams: codes (R, G) and states (rows, width) -> features (R, 4, 140), the next states."""
         if self._native is not None:
             return self._native.decode(codes, before)
-        return self.decode(codes[:, None], np.stack(before))
+        features, after = self.decode(codes[:, None], np.stack(before))
+        return features, [state.copy() for state in after]  # views would keep the whole batch
 
     def _pool_for(self, batch: Sequence[Row]) -> ExpertPool:
         """The pool; a prompt that was planned while its experts were being replaced gets them back."""

@@ -48,14 +48,14 @@ class NativeDecoder:
         except KeyError as error:
             raise BundleError(f"tokenizer.safetensors lacks {error}; restore the bundle") from error
 
-    def decode(self, codes: Array, before: Sequence[Array]) -> tuple[Array, Array]:
-        """Codes (R, G) int64 and the state (rows, width) before each -> features (R, 4, 140), states after."""
+    def decode(self, codes: Array, before: Sequence[Array]) -> tuple[Array, list[Array]]:
+        """Codes (R, G) int64 and the state (rows, width) before each -> features (R, 4, 140), the states after."""
         count = len(codes)
         codes = np.ascontiguousarray(codes, dtype=np.int64)
-        addresses = np.array([state.ctypes.data for state in before], dtype=np.uint64)
-        after = np.empty((count, self._rows, self._width), dtype=np.float32)
+        after = [np.empty((self._rows, self._width), dtype=np.float32) for _ in range(count)]  # each for itself: one
+        # character keeps its own, not those of a whole batch
         features = np.empty((count, FRAMES_PER_TOKEN, FEATURE_COUNT), dtype=np.float32)
-        arrays = (codes, addresses, after, features)
+        arrays = (codes, _addresses(before), _addresses(after), features)
         tokens = TokensStruct(count, *(array.ctypes.data for array in arrays))
         self._library.animoe_decode(ctypes.byref(self._struct), ctypes.byref(tokens))
         return features, after
@@ -67,7 +67,6 @@ class NativeDecoder:
         return DecoderStruct(
             width=self._width,
             blocks=len(self._dilations),
-            rows=self._rows,
             poses=_POSES,
             groups=groups,
             codebook=int(np.prod(levels)),
@@ -114,6 +113,10 @@ class NativeDecoder:
     def _float(self, name: str) -> Array:
         found: Array = self._weights[name].astype(np.float32)
         return found
+
+
+def _addresses(arrays: Sequence[Array]) -> Array:
+    return np.array([array.ctypes.data for array in arrays], dtype=np.uint64)
 
 
 def fsq_latents(levels: Sequence[int]) -> Array:

@@ -118,7 +118,7 @@ class BlockStruct(ctypes.Structure):
 
 class DecoderStruct(ctypes.Structure):
     _fields_ = [
-        *((n, ctypes.c_int32) for n in ("width", "blocks", "rows", "poses", "groups", "codebook", "levels")),
+        *((n, ctypes.c_int32) for n in ("width", "blocks", "poses", "groups", "codebook", "levels")),
         *((n, _POINTER) for n in ("block", "lift", "lift_bias", "norm_weight", "norm_bias")),
         *((n, _POINTER) for n in ("out", "out_bias", "opening", "opening_bias")),
         *((n, ctypes.c_int32) for n in ("points", "opened")),

@@ -25,7 +25,7 @@ struct Block {
 };
 
 struct Decoder {
-  int32_t width, blocks, rows, poses, groups, codebook, levels;  // poses: features after the root's
+  int32_t width, blocks, poses, groups, codebook, levels;  // poses: features after the root's
   const Block* block;
   const float* lift;       // (groups, codebook, width), what each code adds
   const float* lift_bias;  // (width,)
@@ -46,7 +46,7 @@ struct Tokens {
   int32_t count;
   const int64_t* codes;         // (count, ROOT + groups)
   const float* const* before;   // (count)
-  float* after;                 // (count, rows, width)
+  float* const* after;          // (count)
   float* features;              // (count, FRAMES, ROOT + poses)
 };
 
@@ -106,7 +106,7 @@ void pass(const Decoder& m, const Tokens& t, const Block& block, int first, floa
   float *taps = room(s.taps, int64_t(t.count) * 3 * w), *hidden = room(s.hidden, int64_t(t.count) * w);
   for (int row = 0; row < t.count; ++row) {
     const float* before = t.before[row] + int64_t(first) * w;
-    float* after = t.after + (int64_t(row) * m.rows + first) * w;
+    float* after = t.after[row] + int64_t(first) * w;
     float* tap = taps + int64_t(row) * 3 * w;
     std::memcpy(tap, before, w * sizeof(float));
     std::memcpy(tap + w, before + int64_t(block.dilation) * w, w * sizeof(float));
@@ -178,7 +178,7 @@ extern "C" void animoe_decode(const animoe::Decoder* model, const animoe::Tokens
   }
   for (int row = 0; row < t.count; ++row) {
     const float* before = t.before[row] + int64_t(first) * m.width;
-    float* after = t.after + (int64_t(row) * m.rows + first) * m.width;
+    float* after = t.after[row] + int64_t(first) * m.width;
     float* features = t.features + int64_t(row) * animoe::FRAMES * (animoe::ROOT + m.poses);
     animoe::draw_poses(m, before, x + int64_t(row) * m.width, after, features);
     const int64_t last = int64_t(animoe::KEPT) * m.width;
