@@ -10,7 +10,9 @@ AniMoEError
 ├── WriteError              the disk is full; what was there before still holds
 ├── NotAllowed              the server's owner does not allow it (a path outside the folder of packs)
 ├── BundleError             a bundle on disk is missing, damaged or of another format version
-├── Overloaded              the server is full; try again later
+├── Overloaded              the server is full; try again later, it may say when
+├── TooManyMessages         the caller sends more than it may
+├── TimedOut                the caller was silent, or read nothing, for too long
 ├── Unavailable             the server is starting or stopping; try again in a moment
 └── FailedPrecondition      the call came in the wrong order (a live session must begin with `start`)
 
@@ -57,7 +59,33 @@ class BundleError(AniMoEError):
 
 
 class Overloaded(AniMoEError):
+    """No room now.
+
+    Args:
+        retry_after_s: when it may be worth to try again, seconds; None where waiting does not help.
+    """
+
     reason = "OVERLOADED"
+
+    def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class TooManyMessages(AniMoEError):
+    reason = "TOO_MANY_MESSAGES"
+
+
+class TimedOut(AniMoEError):
+    """A caller was cut.
+
+    Args:
+        reason: which patience has ended: NO_START, IDLE or STUCK_READER.
+    """
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 class Unavailable(AniMoEError):

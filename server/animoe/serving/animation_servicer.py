@@ -5,18 +5,20 @@ Stream handlers are coroutines that write to the context (see `interceptors`).
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Sequence
 from functools import lru_cache
 from typing import Any
 
 import grpc
 
-from animoe.engine import Engine, LiveSession
-from animoe.errors import FailedPrecondition, Unavailable
+from animoe.engine import Engine, LiveSession, SessionRequest
+from animoe.errors import FailedPrecondition, Overloaded, TimedOut, Unavailable
 from animoe.retarget.frames import EngineFrame
 from animoe.retarget.profiles import rig_profile, rig_profiles
 from animoe.retarget.root_motion import check_root_motion
 from animoe.retarget.solver import Retargeter, RetargetOptions
+from animoe.serving.admission import Admission
 from animoe.serving.calls import current_call
 from animoe.serving.compute import Compute
 from animoe.serving.convert import (
@@ -28,8 +30,10 @@ from animoe.serving.convert import (
     rig_from_proto,
     session_request_from_proto,
 )
-from animoe.serving.limits import StreamSlots
+from animoe.serving.convert_live import Change, limits_to_proto, playback_from_proto, start_changes
+from animoe.serving.limits import Limits, StreamSlots
 from animoe.serving.live_stream import LiveStream, Write
+from animoe.serving.load import Load
 from animoe.v1 import animation_service_pb2 as pb
 from animoe.v1 import animation_service_pb2_grpc, clip_pb2, skeleton_pb2
 
@@ -40,32 +44,38 @@ class AnimationServicer(animation_service_pb2_grpc.AnimationServiceServicer):
     """Serves clips and live sessions.
 
     Args:
-        compute: where everything that takes time runs.
+        compute: where everything that takes time runs. clips: the same for clips, so that no control waits for one.
         slots: how many streams may run at one time.
+        limits: what each may do.
 
     Attributes:
         engine: set when it is loaded; until then every call is answered with Unavailable.
         max_upload_bytes: largest pack that the server takes, 0 when it does not learn.
     """
 
-    def __init__(self, compute: Compute, slots: StreamSlots) -> None:
+    def __init__(self, compute: Compute, clips: Compute, slots: StreamSlots, limits: Limits) -> None:
         self.engine: Engine | None = None
         self.max_upload_bytes = 0
-        self._compute = compute
-        self._slots = slots
+        self._compute, self._clips = compute, clips
+        self._slots, self._limits = slots, limits
+        self._admission = Admission(slots, Load(), limits)
+        self._silent = 0
         self._live: set[LiveStream] = set()
         self._leaving = False
 
     async def GetCapabilities(self, request: pb.GetCapabilitiesRequest, context: Context) -> pb.GetCapabilitiesResponse:
         rigs = await self._compute.run(rig_profiles)
-        return capabilities_to_proto(self._ready_engine().info, rigs, self._slots.limit, self.max_upload_bytes)
+        limits = limits_to_proto(self._limits, self._slots.clip_limit)
+        return capabilities_to_proto(
+            self._ready_engine().info, rigs, self._slots.limit, self.max_upload_bytes, limits
+        )
 
     async def GenerateClip(self, request: pb.GenerateClipRequest, context: Context) -> None:
         engine = self._ready_engine()
-        with self._slots.take():
+        with self._admission.clip():
             clip = clip_request_from_proto(request)
-            retargeter = await self._compute.run(_retargeter, request.rig)
-            blocks = await self._compute.run(engine.generate, clip)
+            retargeter = await self._clips.run(_retargeter, request.rig)
+            blocks = await self._clips.run(engine.generate, clip)
             header = header_to_proto(engine.info, blocks.performance, retargeter, clip.sampling.seed)
             state = retargeter.start()
 
@@ -73,24 +83,36 @@ class AnimationServicer(animation_service_pb2_grpc.AnimationServiceServicer):
                 block = next(blocks, None)
                 return None if block is None else frames_to_proto(retargeter.apply(block, state))
 
-            with current_call.get().playing(header, context.write) as write:
+            with current_call.get().playing(header, self._timed(context.write)) as write:
                 await write(pb.GenerateClipResponse(header=header))
-                while (frames := await self._compute.run(next_frames)) is not None:
+                while (frames := await self._clips.run(next_frames)) is not None:
                     await write(pb.GenerateClipResponse(frames=frames))
+                    await self._admission.yield_to_live()
 
     async def Animate(self, requests: AsyncIterator[pb.AnimateRequest], context: Context) -> None:
         engine = self._ready_engine()
-        start = await _first_start(requests)
-        with self._slots.take():
-            session_request = session_request_from_proto(start)
+        start = await self._first_start(requests)
+        session_request, changes = session_request_from_proto(start), start_changes(start)
+        playback = playback_from_proto(start.playback)
+        async with self._admission.live() as opening:
             retargeter = await self._compute.run(_retargeter, start.rig)
-            session: LiveSession = await self._compute.run(engine.open_session, session_request)
+            session = await self._compute.run(_open, engine, session_request, changes)
             header = header_to_proto(engine.info, session.performance, retargeter, session_request.sampling.seed)
-            with current_call.get().playing(header, context.write, live=True) as write:
+            call = current_call.get()
+            with call.playing(header, self._timed(context.write), live=True) as write:
                 await write(pb.AnimateResponse(header=header))
-                await self._play(
-                    LiveStream(session, retargeter, self._compute, engine.info.frame_rate_hz), requests, write
+                live = LiveStream(
+                    session,
+                    retargeter,
+                    self._compute,
+                    engine.info.frame_rate_hz,
+                    playback=playback,
+                    limits=self._limits,
+                    load=self._admission.load,
+                    call=call,
+                    opened=opening.done,
                 )
+                await self._play(live, requests, write)
 
     async def _play(self, live: LiveStream, requests: AsyncIterator[pb.AnimateRequest], write: Write) -> None:
         self._live.add(live)
@@ -107,19 +129,53 @@ class AnimationServicer(animation_service_pb2_grpc.AnimationServiceServicer):
         for live in self._live:
             live.end(pb.END_REASON_SERVER_SHUTDOWN)
 
+    async def _first_start(self, requests: AsyncIterator[pb.AnimateRequest]) -> pb.AnimateStart:
+        """Raises TimedOut, FailedPrecondition, or Overloaded when many say nothing."""
+        if self._silent >= self._slots.limit:
+            raise Overloaded(f"{self._silent} sessions have begun without saying `start`; try again", retry_after_s=1.0)
+        self._silent += 1
+        try:
+            async with asyncio.timeout(self._limits.start_s):
+                request = await anext(aiter(requests), None)
+        except TimeoutError:
+            raise TimedOut("NO_START", f"no `start` came within {self._limits.start_s:g} s; send it first") from None
+        finally:
+            self._silent -= 1
+        if request is None:
+            raise FailedPrecondition("the live session ended before its first message; send `start` first")
+        if request.WhichOneof("control") == "start":
+            return request.start
+        kind = request.WhichOneof("control") or "empty"
+        raise FailedPrecondition(f"the first message of a live session was `{kind}`; send `start` first")
+
+    def _timed(self, write: Write) -> Write:
+        """Ends a call whose caller leaves a message unread for too long: it holds a place."""
+        stuck_s = self._limits.stuck_s
+
+        async def passing(response: Any) -> None:
+            try:
+                async with asyncio.timeout(stuck_s or None):
+                    await write(response)
+            except TimeoutError:
+                raise TimedOut(
+                    "STUCK_READER",
+                    f"a message was not read for {stuck_s:g} s; read the stream all the time, or end it",
+                ) from None
+
+        return passing
+
     def _ready_engine(self) -> Engine:
         if self.engine is None:
             raise Unavailable("the server is still loading its model; wait until its health is SERVING")
         return self.engine
 
 
-async def _first_start(requests: AsyncIterator[pb.AnimateRequest]) -> pb.AnimateStart:
-    async for request in requests:
-        if request.WhichOneof("control") == "start":
-            return request.start
-        kind = request.WhichOneof("control") or "empty"
-        raise FailedPrecondition(f"the first message of a live session was `{kind}`; send `start` first")
-    raise FailedPrecondition("the live session ended before its first message; send `start` first")
+def _open(engine: Engine, request: SessionRequest, changes: Sequence[Change]) -> LiveSession:
+    """In the pool: prompts are planned."""
+    session = engine.open_session(request)
+    for change in changes:
+        change(session)
+    return session
 
 
 def _retargeter(selection: skeleton_pb2.RigSelection) -> Retargeter:

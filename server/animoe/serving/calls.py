@@ -39,7 +39,7 @@ class Call:
         self._name = method.rpartition("/")[2]
         self._monitor, self._peer, self._streams = monitor, peer, streams
         self._began = time.perf_counter()
-        self._frames = self._missed = 0
+        self._frames = self._missed = self._stalls = 0
         self._playhead: Playhead | None = None
         self._reason = ""
 
@@ -85,6 +85,23 @@ class Call:
         self._frames += frames.frame_count
         self._monitor.sent(frames.frame_count, margin_s)
 
+    def plays_at(self, frame: float, *, moves: bool = True) -> None:
+        """A live session's caller shows this frame now."""
+        if self._playhead is not None:
+            self._playhead.at(frame, time.perf_counter(), moves=moves)
+
+    def held_up(self, seconds: float) -> None:
+        """It did not read for so long: what follows is not late because of the server."""
+        if self._playhead is not None:
+            self._playhead.wait(seconds)
+
+    def stalled(self, count: int) -> None:
+        """Its caller says how often in all it had no frame to show; what was sent too late is counted already."""
+        if count > max(self._stalls, self._missed):
+            self._missed += 1  # however many it says: one report, one underrun
+            self._monitor.stalled()
+        self._stalls = max(self._stalls, count)
+
     def done(self) -> None:
         """It ended well."""
         self._end("OK", logging.INFO, self._reason or "done")
@@ -95,8 +112,9 @@ class Call:
 
     def refused(self, code: grpc.StatusCode, error: AniMoEError) -> None:
         """An error that is the caller's to know."""
-        if self._streams and not self._frames:
-            self._monitor.refused(error.reason)
+        if self._streams:
+            tell = self._monitor.cut if self.ids.session else self._monitor.refused
+            tell(error.reason)
         level = logging.WARNING if code in _OWNERS_CODES else logging.INFO
         self._end(code.name, level, error.reason, str(error))
 
@@ -109,7 +127,7 @@ class Call:
         self._monitor.ended(self.method, code)
         if error is None and not self.ids.session:
             return
-        event = "ended" if error is None else "failed" if trace or self._frames else "refused"
+        event = "ended" if error is None else "failed" if trace else "cut" if self.ids.session else "refused"
         what = fields(
             code=code,
             reason=reason,
@@ -123,7 +141,7 @@ class Call:
 
 
 class Playhead:
-    """Where a client that plays every frame in time is: it begins with the first block and waits for a late one.
+    """Where a caller that plays every frame in time is: it begins with the first block and waits for a late one.
 
     Args:
         frame_rate_hz: frames per second.
@@ -132,13 +150,27 @@ class Playhead:
     def __init__(self, frame_rate_hz: float) -> None:
         self._frame_rate_hz = frame_rate_hz
         self._began_s: float | None = None
+        self._stands_at: float | None = None
 
     def margin_s(self, first_frame: int, now_s: float) -> float | None:
         """How long before it is due a block is here, below 0 when late; None for the first, which begins it all."""
         if self._began_s is None:
             self._began_s = now_s - first_frame / self._frame_rate_hz
             return None
+        if self._stands_at is not None:
+            return (first_frame - self._stands_at) / self._frame_rate_hz
         margin_s = self._began_s + first_frame / self._frame_rate_hz - now_s
         if margin_s < 0:
             self._began_s -= margin_s
         return margin_s
+
+    def at(self, frame: float, now_s: float, *, moves: bool = True) -> None:
+        """It is known to be here, and to go on or to stand."""
+        if self._began_s is not None:
+            self._began_s = now_s - frame / self._frame_rate_hz
+            self._stands_at = None if moves else frame
+
+    def wait(self, seconds: float) -> None:
+        """It stood still for so long."""
+        if self._began_s is not None:
+            self._began_s += seconds

@@ -1,4 +1,4 @@
-"""The one pool of threads in which engine and retargeter run, so that the event loop never blocks."""
+"""Pools of threads in which engine and retargeter run, so that the event loop never blocks."""
 
 from __future__ import annotations
 

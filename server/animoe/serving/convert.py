@@ -119,7 +119,16 @@ def clip_request_from_proto(request: animation_service_pb2.GenerateClipRequest) 
 
 def session_request_from_proto(start: animation_service_pb2.AnimateStart) -> SessionRequest:
     emotion = emotion_from_proto(start.emotion) if start.HasField("emotion") else None
-    return SessionRequest(start.text, emotion, _sampling_from_proto(start))
+    return SessionRequest(_first_text(start), emotion, _sampling_from_proto(start))
+
+
+def _first_text(start: animation_service_pb2.AnimateStart) -> str:
+    """What is performed first. Raises InvalidRequest when `text` and `queue` both say it."""
+    if not start.HasField("queue"):
+        return start.text
+    if start.text:
+        raise InvalidRequest("`text` and `queue` both say what comes first; put the text into the queue")
+    return start.queue.prompts[0].text if start.queue.prompts else start.queue.idle_text
 
 
 def rig_from_proto(selection: skeleton_pb2.RigSelection) -> tuple[Rig, EngineFrame]:
@@ -244,7 +253,11 @@ def _floats(array: Array) -> bytes:
 
 
 def capabilities_to_proto(
-    engine: EngineInfo, rigs: Sequence[RigProfile], max_streams: int, max_upload_bytes: int
+    engine: EngineInfo,
+    rigs: Sequence[RigProfile],
+    max_streams: int,
+    max_upload_bytes: int,
+    limits: animation_service_pb2.StreamLimits,
 ) -> animation_service_pb2.GetCapabilitiesResponse:
     return animation_service_pb2.GetCapabilitiesResponse(
         server_version=__version__,
@@ -262,6 +275,7 @@ def capabilities_to_proto(
         generation=engine.generation,
         experts=engine.experts,
         max_upload_bytes=max_upload_bytes,
+        limits=limits,
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import grpc
-from google.protobuf import any_pb2
+from google.protobuf import any_pb2, duration_pb2
 from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-untyped]
 
 from animoe.errors import (
@@ -19,6 +19,8 @@ from animoe.errors import (
     NotAllowed,
     NotFound,
     Overloaded,
+    TimedOut,
+    TooManyMessages,
     Unavailable,
     WriteError,
 )
@@ -28,6 +30,7 @@ from animoe.serving.monitoring.monitor import Monitor
 
 ERROR_DOMAIN = "animoe"
 REASON_KEY = "animoe-reason"
+RETRY_KEY = "animoe-retry-after-ms"
 STATUS_KEY = "grpc-status-details-bin"
 REQUEST_ID_KEY = "x-request-id"
 _OUR_METHODS = "/animoe."
@@ -41,10 +44,14 @@ _CODES: tuple[tuple[type[AniMoEError], grpc.StatusCode], ...] = (
     (FailedPrecondition, grpc.StatusCode.FAILED_PRECONDITION),
     (BundleError, grpc.StatusCode.FAILED_PRECONDITION),
     (Overloaded, grpc.StatusCode.RESOURCE_EXHAUSTED),
+    (TooManyMessages, grpc.StatusCode.RESOURCE_EXHAUSTED),
+    (TimedOut, grpc.StatusCode.DEADLINE_EXCEEDED),
     (WriteError, grpc.StatusCode.RESOURCE_EXHAUSTED),
     (Unavailable, grpc.StatusCode.UNAVAILABLE),
 )
 _INTERNAL = "the server failed on this request; its log says why"
+_GOODBYE_S = 1.0
+"""A caller that reads nothing gets its status when it reads again; nobody here waits for that."""
 
 Context = grpc.aio.ServicerContext[Any, Any]
 Behaviour = Callable[[Any, Context], Awaitable[Any]]
@@ -116,7 +123,7 @@ def _guarded(method: str, behaviour: Behaviour, monitor: Monitor) -> Behaviour:
         except AniMoEError as error:
             code = status_code(error)
             call.refused(code, error)
-            await _abort(context, ids, code, error.reason, str(error))
+            await _abort(context, ids, code, error.reason, str(error), getattr(error, "retry_after_s", None))
         except Exception:
             call.failed()
             await _abort(context, ids, grpc.StatusCode.INTERNAL, AniMoEError.reason, _INTERNAL)
@@ -128,9 +135,30 @@ def _guarded(method: str, behaviour: Behaviour, monitor: Monitor) -> Behaviour:
     return serve
 
 
-async def _abort(context: Context, ids: Ids, code: grpc.StatusCode, reason: str, message: str) -> None:
-    detail = any_pb2.Any()
-    detail.Pack(error_details_pb2.ErrorInfo(reason=reason, domain=ERROR_DOMAIN))
-    status = status_pb2.Status(code=code.value[0], message=message, details=[detail])
-    metadata = ((STATUS_KEY, status.SerializeToString()), (REASON_KEY, reason), (REQUEST_ID_KEY, ids.request))
-    await context.abort(code, message, metadata)
+async def _abort(
+    context: Context,
+    ids: Ids,
+    code: grpc.StatusCode,
+    reason: str,
+    message: str,
+    retry_after_s: float | None = None,
+) -> None:
+    details = [error_details_pb2.ErrorInfo(reason=reason, domain=ERROR_DOMAIN)]
+    metadata = [(REASON_KEY, reason), (REQUEST_ID_KEY, ids.request)]
+    if retry_after_s is not None:
+        delay = duration_pb2.Duration()
+        delay.FromMilliseconds(round(retry_after_s * 1000))
+        details.append(error_details_pb2.RetryInfo(retry_delay=delay))
+        metadata.append((RETRY_KEY, str(delay.ToMilliseconds())))
+    status = status_pb2.Status(code=code.value[0], message=message, details=[_packed(detail) for detail in details])
+    try:
+        async with asyncio.timeout(_GOODBYE_S):
+            await context.abort(code, message, (*metadata, (STATUS_KEY, status.SerializeToString())))
+    except TimeoutError:
+        raise grpc.aio.AbortError from None
+
+
+def _packed(message: Any) -> any_pb2.Any:
+    packed = any_pb2.Any()
+    packed.Pack(message)
+    return packed

@@ -1,49 +1,102 @@
-"""LiveStream: one live session on the wire: reads controls, makes blocks just in time, paces them."""
+"""LiveStream: one live session on the wire: reads controls, makes blocks just in time, paces them.
+
+Where the caller allows it (see `Playback`) a change acts on motion that was sent already: from the first block after
+the caller's playhead and its reserve on, frames are made again and replace the old ones.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import Protocol
 
 from animoe.engine import LiveSession
-from animoe.engine.requests import check_prompt
-from animoe.errors import AniMoEError, FailedPrecondition, InvalidRequest
+from animoe.engine.scheduler import URGENT_S
+from animoe.errors import AniMoEError, InvalidRequest, TimedOut
 from animoe.retarget.solver import Retargeter
 from animoe.serving.compute import Compute
-from animoe.serving.convert import emotion_from_proto, experts_to_proto, frames_to_proto
+from animoe.serving.convert import experts_to_proto, frames_to_proto
+from animoe.serving.convert_live import Change, Playback, change_from_proto, message_cost, playhead_from_proto
+from animoe.serving.limits import Limits, MessageRate
+from animoe.serving.load import Load
 from animoe.serving.pacing import Pacer
+from animoe.serving.reserve import Reserve
 from animoe.v1 import animation_service_pb2 as pb
 
 _MAX_WAITING_CONTROLS = 16
 """Controls read ahead of the next block; a caller that sends more is held back by HTTP/2 flow control."""
+_MIN_REPLAN_S = 0.2
+"""Between two changes that replace frames: a slider that is dragged must not make every block several times."""
+_PATIENCE_S = 0.3
+"""A block is asked for no longer before it is needed: while it waits for company, controls wait for it."""
+_BLOCKED_S = 0.05
+"""A write that takes longer says that the caller does not read."""
+_TICK_S = 0.005
+_LOOK_S = 1.0
+"""Longest sleep: what was true then may have changed."""
 
 Write = Callable[[pb.AnimateResponse], Awaitable[None]]
+
+
+class Hearer(Protocol):
+    """Is told how the caller plays; see `calls.Call`."""
+
+    def plays_at(self, frame: float, *, moves: bool = True) -> None: ...
+    def held_up(self, seconds: float) -> None: ...
+    def stalled(self, count: int) -> None: ...
 
 
 class LiveStream:
     """A session that plays until its caller or the server ends it.
 
-    A block is made only when it may leave, so a control acts on the very next block: between its arrival and
-    the first changed frame on screen lie at most the lead (0.25 s) and one block.
+    A block is made only when it may leave, and no more than one at a time, so a control acts on the very next block:
+    between its arrival and the first changed frame on screen lie at most the lead and one block, or with frames that
+    may be replaced the reserve and one block.
 
     Args:
         session: the engine's side; while it makes frames nobody else touches it.
         retargeter: puts its blocks on the caller's rig; shared, what it remembers of this stream is kept here.
         compute: the pool, for controls: a new prompt takes time.
         frame_rate_hz: frames per second.
+        playback: what the caller wants.
+        limits: what it may do.
+        load: hears of every block.
+        call: hears how the caller plays.
+        opened: called when the first frames have left.
     """
 
-    def __init__(self, session: LiveSession, retargeter: Retargeter, compute: Compute, frame_rate_hz: float) -> None:
+    def __init__(
+        self,
+        session: LiveSession,
+        retargeter: Retargeter,
+        compute: Compute,
+        frame_rate_hz: float,
+        *,
+        playback: Playback,
+        limits: Limits,
+        load: Load,
+        call: Hearer,
+        opened: Callable[[], None],
+    ) -> None:
         self._session = session
         self._retargeter, self._state = retargeter, retargeter.start()
-        self._compute = compute
-        self._pacer = Pacer(frame_rate_hz)
+        self._compute, self._limits, self._load, self._call, self._opened = compute, limits, load, call, opened
+        self._frame_rate_hz = frame_rate_hz
+        self._playback, self._replaceable = playback, playback.replaceable
+        self._pacer = Pacer(frame_rate_hz, playback.lead_s(replaceable=self._replaceable), session.clock)
+        self._reserve = Reserve(session.clock)
+        self._rate = MessageRate(limits, session.clock)
         self._controls: asyncio.Queue[pb.AnimateRequest] = asyncio.Queue(_MAX_WAITING_CONTROLS)
         self._ending = asyncio.Event()
         self._sleep: asyncio.Future[None] | None = None
         self._reason = pb.END_REASON_UNSPECIFIED
-        self._frame_count = 0
+        self._cut: AniMoEError | None = None
         self._block_frames = 0
+        self._changed_frame = 0
+        self._fresh = True  # the next block is the first one, or the first after frames were taken back
+        self._replanned_s = -math.inf
+        self._active_s = session.clock()
 
     def end(self, reason: pb.EndReason) -> None:
         """Ends the stream before its next block; the first reason given counts."""
@@ -53,16 +106,25 @@ class LiveStream:
             self._wake()
 
     async def run(self, requests: AsyncIterator[pb.AnimateRequest], write: Write) -> None:
-        """Plays until the end; `requests` are the messages after `start`."""
+        """Plays until the end; `requests` are the messages after `start`.
+
+        Raises:
+            TooManyMessages, TimedOut: the caller is cut.
+        """
         reader = asyncio.create_task(self._read(requests))
         try:
             while not self._ending.is_set():
                 if controls := self._take_controls():
-                    for answer in await self._compute.run(self._answers, controls):
-                        await write(answer)
-                await write(await self._next_frames())
-                await self._wait()
-            ended = pb.AnimateEnded(frame_count=self._frame_count, reason=self._reason)
+                    for answer in await self._answers(controls):
+                        await self._write(write, answer)
+                elif delay_s := self._delay_s():
+                    await self._wait(delay_s)
+                else:
+                    await self._write(write, await self._next_frames())
+                    self._opened()
+            if self._cut is not None:
+                raise self._cut
+            ended = pb.AnimateEnded(frame_count=self._pacer.sent_frame, reason=self._reason)
             await write(pb.AnimateResponse(ended=ended))
         finally:
             reader.cancel()
@@ -73,14 +135,64 @@ class LiveStream:
             async for request in requests:
                 if request.WhichOneof("control") == "stop":
                     break
-                await self._controls.put(request)
+                if delay_s := self._rate.delay_s(message_cost(request)):
+                    await asyncio.sleep(delay_s)
+                if request.WhichOneof("control") != "playhead" or not self._note_playhead(request.playhead):
+                    await self._controls.put(request)
+                self._wake()
+        except AniMoEError as error:
+            self._cut = error
         finally:  # also when the connection breaks
             self.end(pb.END_REASON_STOPPED)
 
-    async def _wait(self) -> None:
-        """Until the next block may leave, or the end."""
-        delay_s = self._pacer.delay_s(self._frame_count + self._block_frames)
-        if delay_s > 0 and not self._ending.is_set():
+    def _note_playhead(self, report: pb.PlayheadReport) -> bool:
+        """Whether it makes sense; the rest of the session answers what does not."""
+        try:
+            playhead_from_proto(report)
+        except InvalidRequest:
+            return False
+        if not self._replaceable:
+            self._replaceable = True
+            self._pacer.lead_s = self._playback.lead_s(replaceable=True)
+        if report.held_frame_count:
+            self._reserve.held(report.held_frame_count, report.held_for_s)
+        self._call.plays_at(self._pacer.report(report.frame), moves=not self._pacer.paused)
+        self._call.stalled(report.stall_count)
+        return True
+
+    async def _write(self, write: Write, response: pb.AnimateResponse) -> None:
+        """Returns when the caller's side has taken it: what it does not read is not piled up here."""
+        began_s = self._session.clock()
+        await write(response)
+        blocked_s = self._session.clock() - began_s
+        if blocked_s > _BLOCKED_S:
+            self._pacer.blocked(blocked_s)
+            self._call.held_up(blocked_s)
+
+    def _delay_s(self) -> float:
+        """Until the next block may leave, 0 when it may; never longer than until somebody must look again.
+
+        Raises:
+            TimedOut: the caller has been idle for too long.
+        """
+        delay_s = _LOOK_S if self._pacer.paused else min(self._pacer.delay_s(self._block_frames), _LOOK_S)
+        if not self._controls.empty():
+            delay_s = min(delay_s, max(self._replanned_s + _MIN_REPLAN_S - self._session.clock(), _TICK_S))
+        if self._limits.idle_s and (self._pacer.paused or self._pacer.reported):
+            idle_s = self._session.clock() - max(self._active_s, 0.0 if self._pacer.paused else self._pacer.moved_s)
+            if idle_s > self._limits.idle_s:
+                what = "was paused" if self._pacer.paused else "reported a playhead that stood still"
+                raise TimedOut(
+                    "IDLE",
+                    f"the session {what} for more than {self._limits.idle_s:g} s; stop it, and start another when "
+                    "it is needed, or start the server with a higher --idle-cut",
+                )
+            delay_s = min(delay_s, self._limits.idle_s - idle_s + _TICK_S)
+        return delay_s
+
+    async def _wait(self, delay_s: float) -> None:
+        """Or less, when something happens."""
+        if not self._ending.is_set():
             self._sleep = asyncio.get_running_loop().create_future()
             alarm = asyncio.get_running_loop().call_later(delay_s, self._wake)
             try:
@@ -93,47 +205,93 @@ class LiveStream:
             self._sleep.set_result(None)
 
     def _take_controls(self) -> list[pb.AnimateRequest]:
+        if self._replaceable and self._session.clock() < self._replanned_s + _MIN_REPLAN_S:
+            return []
         return [self._controls.get_nowait() for _ in range(self._controls.qsize())]
 
     async def _next_frames(self) -> pb.AnimateResponse:
         """Asks the engine, which makes the blocks of many streams at a time."""
-        deadline_s = self._pacer.time_of_s(self._frame_count)
-        made = self._session.ask_frames(deadline_s, self._retargeter, self._state)
-        frames = frames_to_proto(await asyncio.wrap_future(made))
-        self._frame_count += frames.frame_count
-        self._block_frames = frames.frame_count
+        asked_s = self._session.clock()
+        needed_s = self._pacer.runs_out_s() - (self._reserve.round_trip_s if self._pacer.reported else 0.0)
+        deadline_s = min(needed_s, asked_s + _PATIENCE_S)
+        block = await asyncio.wrap_future(self._session.ask_frames(deadline_s, self._retargeter, self._state))
+        self._load.made(max(asked_s, deadline_s - URGENT_S), needed_s, counts=not self._fresh)
+        frames = frames_to_proto(block)
+        self._block_frames, self._fresh = frames.frame_count, False
+        end_frame = frames.first_frame + frames.frame_count
+        self._pacer.sent(end_frame)
+        self._reserve.sent(end_frame)
         return pb.AnimateResponse(frames=frames)
 
-    def _answers(self, controls: Sequence[pb.AnimateRequest]) -> list[pb.AnimateResponse]:
-        """In the pool: a new prompt is planned."""
-        return [self._answer(control) for control in controls]
-
-    def _answer(self, control: pb.AnimateRequest) -> pb.AnimateResponse:
+    async def _answers(self, controls: Sequence[pb.AnimateRequest]) -> list[pb.AnimateResponse]:
         """A wrong control is refused, the session goes on: a typing error must not freeze a character."""
-        try:
-            self._apply(control)
-        except AniMoEError as error:
-            refusal = pb.ControlRejected(control_id=control.control_id, reason=error.reason, message=str(error))
-            return pb.AnimateResponse(control_rejected=refusal)
-        performance = self._session.performance
-        applied = pb.ControlApplied(
-            control_id=control.control_id,
-            first_frame=self._frame_count,
-            experts=experts_to_proto(performance),
-            generation=performance.generation,
-            bundle_digest=performance.bundle_digest,
-        )
-        return pb.AnimateResponse(control_applied=applied)
-
-    def _apply(self, control: pb.AnimateRequest) -> None:
-        kind = control.WhichOneof("control")
-        if kind == "prompt":
-            check_prompt(control.prompt.text)
-            self._session.set_prompt(control.prompt.text)
-        elif kind == "emotion":
-            change = control.emotion
-            self._session.set_emotion(emotion_from_proto(change.emotion) if change.HasField("emotion") else None)
-        elif kind == "start":
-            raise FailedPrecondition("the session has started already; send `prompt` or `emotion` to change it")
+        changes: list[tuple[pb.AnimateRequest, Change | AniMoEError]] = []
+        for control in controls:
+            try:
+                changes.append((control, self._change(control)))
+            except AniMoEError as error:
+                changes.append((control, error))
+        if all(isinstance(change, AniMoEError) or change is _nothing for _, change in changes):
+            replaced, reserve_s = 0, 0.0
         else:
-            raise InvalidRequest("the message is empty; set one of prompt, emotion and stop")
+            replaced, reserve_s = self._take_back()
+        return await self._compute.run(self._apply, changes, replaced, reserve_s)
+
+    def _change(self, control: pb.AnimateRequest) -> Change:
+        kind = control.WhichOneof("control")
+        if kind == "playhead":
+            playhead_from_proto(control.playhead)
+        if kind not in ("pause", "resume"):
+            change = change_from_proto(control)
+            self._active_s = self._session.clock()
+            return change
+        if (kind == "pause") != self._pacer.paused:
+            self._active_s = self._session.clock()
+            (self._pacer.pause if kind == "pause" else self._pacer.resume)()
+            self._call.plays_at(self._pacer.frame, moves=not self._pacer.paused)
+        return _nothing
+
+    def _take_back(self) -> tuple[int, float]:
+        """Forgets what was sent and lies beyond the reserve: how many frames, and the reserve in seconds."""
+        if not self._replaceable:
+            return 0, 0.0
+        reserve_s = self._reserve.seconds(self._load.block_s)
+        kept = math.ceil(self._pacer.frame + reserve_s * self._frame_rate_hz)
+        # Not before the frame from which the last change was said to act.
+        first = self._session.rewind(max(kept, self._changed_frame))
+        replaced = self._pacer.sent_frame - first
+        self._changed_frame = first
+        if replaced > 0:
+            self._fresh, self._replanned_s = True, self._session.clock()
+            self._pacer.sent(first)
+            self._reserve.took_back(first)
+        return replaced, reserve_s
+
+    def _apply(
+        self, changes: Sequence[tuple[pb.AnimateRequest, Change | AniMoEError]], replaced: int, reserve_s: float
+    ) -> list[pb.AnimateResponse]:
+        """In the pool: new prompts are planned. The first change that acts says what all of them replace."""
+        answers = []
+        for control, change in changes:
+            if isinstance(change, AniMoEError):
+                refusal = pb.ControlRejected(control_id=control.control_id, reason=change.reason, message=str(change))
+                answers.append(pb.AnimateResponse(control_rejected=refusal))
+                continue
+            change(self._session)
+            performance = self._session.performance
+            applied = pb.ControlApplied(
+                control_id=control.control_id,
+                first_frame=self._session.next_frame,
+                experts=experts_to_proto(performance),
+                generation=performance.generation,
+                bundle_digest=performance.bundle_digest,
+                replaced_frame_count=replaced,
+                reserve_s=reserve_s,
+            )
+            answers.append(pb.AnimateResponse(control_applied=applied))
+            replaced = 0
+        return answers
+
+
+def _nothing(session: LiveSession) -> None:
+    """Of controls that are the stream's own."""

@@ -27,7 +27,7 @@ from animoe.serving.animation_servicer import AnimationServicer
 from animoe.serving.compute import Compute
 from animoe.serving.interceptors import CallInterceptor
 from animoe.serving.learning import Learning, LearningConfig
-from animoe.serving.limits import DEFAULT_MAX_STREAMS, MAX_MESSAGE_BYTES, StreamSlots
+from animoe.serving.limits import DEFAULT_MAX_STREAMS, MAX_MESSAGE_BYTES, Limits, StreamSlots
 from animoe.serving.logs import PLAIN, set_up_logs
 from animoe.serving.monitoring.monitor import Monitor
 from animoe.serving.monitoring_servicer import MonitoringServicer
@@ -56,6 +56,8 @@ SERVICES = (
     monitoring_service_pb2.DESCRIPTOR.services_by_name["MonitoringService"].full_name,
 )
 LOOPBACK = "127.0.0.1"
+CLIP_WORKERS = 2
+"""Clips that make a block at one time: they share what live characters leave, they do not queue up before them."""
 _GRACE_S = 3.0
 _OPTIONS = (
     ("grpc.so_reuseport", 0),  # two servers on one port would share its calls at random
@@ -82,6 +84,7 @@ class ServerConfig:
         learning: where and how packs are learnt; None for a server that only performs.
         metrics_port: HTTP port for Prometheus, 0 to 65535 as `port`; None for none.
         metrics_host: address that it listens on.
+        limits: what one caller may do.
     """
 
     host: str = LOOPBACK
@@ -91,6 +94,7 @@ class ServerConfig:
     learning: LearningConfig | None = None
     metrics_port: int | None = None
     metrics_host: str = LOOPBACK
+    limits: Limits = Limits()
 
     def __post_init__(self) -> None:
         for flag, port in (("--port", self.port), ("--metrics-port", self.metrics_port)):
@@ -120,7 +124,8 @@ class AnimationServer:
         self._compute = Compute()
         self.slots = StreamSlots(config.max_streams)
         self.monitor = Monitor(self.slots)
-        self._servicer = AnimationServicer(self._compute, self.slots)
+        self._clips = Compute(CLIP_WORKERS)
+        self._servicer = AnimationServicer(self._compute, self._clips, self.slots, config.limits)
         self._monitoring = MonitoringServicer(self.monitor)
         self._metrics: MetricsEndpoint | None = None
         self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]  # the stubs lack it
@@ -190,6 +195,7 @@ class AnimationServer:
         if self._metrics is not None:
             await asyncio.to_thread(self._metrics.close)
         self._compute.close()
+        self._clips.close()
 
     async def _open_metrics(self) -> None:
         host, port = self._config.metrics_host, self._config.metrics_port

@@ -26,7 +26,7 @@ from animoe.v1 import clip_pb2 as animoe_dot_v1_dot_clip__pb2
 from animoe.v1 import skeleton_pb2 as animoe_dot_v1_dot_skeleton__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!animoe/v1/animation_service.proto\x12\tanimoe.v1\x1a\x14\x61nimoe/v1/clip.proto\x1a\x18\x61nimoe/v1/skeleton.proto\"\x18\n\x16GetCapabilitiesRequest\"\x81\x03\n\x17GetCapabilitiesResponse\x12\x16\n\x0eserver_version\x18\x01 \x01(\t\x12\x13\n\x0b\x62undle_name\x18\x02 \x01(\t\x12\x15\n\rbundle_digest\x18\x03 \x01(\t\x12\x10\n\x08\x65motions\x18\x04 \x03(\t\x12#\n\x04rigs\x18\x05 \x03(\x0b\x32\x15.animoe.v1.RigProfile\x12\x15\n\rframe_rate_hz\x18\x06 \x01(\x02\x12\x18\n\x10\x66rames_per_block\x18\x07 \x01(\x05\x12\x18\n\x10max_prompt_chars\x18\x08 \x01(\x05\x12\x13\n\x0bmin_seconds\x18\t \x01(\x01\x12\x13\n\x0bmax_seconds\x18\n \x01(\x01\x12\x17\n\x0fmax_joint_count\x18\x0b \x01(\x05\x12\x18\n\x10max_stream_count\x18\x0c \x01(\x05\x12\x12\n\ngeneration\x18\r \x01(\x03\x12\x0f\n\x07\x65xperts\x18\x0e \x03(\t\x12\x18\n\x10max_upload_bytes\x18\x0f \x01(\x03J\x04\x08\x10\x10\x1a\"\xbf\x01\n\x13GenerateClipRequest\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x0f\n\x07seconds\x18\x02 \x01(\x01\x12$\n\x03rig\x18\x03 \x01(\x0b\x32\x17.animoe.v1.RigSelection\x12(\n\x07\x65motion\x18\x04 \x01(\x0b\x32\x17.animoe.v1.EmotionCurve\x12\x0c\n\x04seed\x18\x05 \x01(\x03\x12%\n\x08sampling\x18\x06 \x01(\x0b\x32\x13.animoe.v1.SamplingJ\x04\x08\x07\x10\x10\"v\n\x14GenerateClipResponse\x12)\n\x06header\x18\x01 \x01(\x0b\x32\x17.animoe.v1.MotionHeaderH\x00\x12\'\n\x06\x66rames\x18\x02 \x01(\x0b\x32\x15.animoe.v1.FrameBlockH\x00\x42\n\n\x08response\"\xdf\x01\n\x0e\x41nimateRequest\x12(\n\x05start\x18\x01 \x01(\x0b\x32\x17.animoe.v1.AnimateStartH\x00\x12)\n\x06prompt\x18\x02 \x01(\x0b\x32\x17.animoe.v1.PromptChangeH\x00\x12+\n\x07\x65motion\x18\x03 \x01(\x0b\x32\x18.animoe.v1.EmotionChangeH\x00\x12&\n\x04stop\x18\x04 \x01(\x0b\x32\x16.animoe.v1.AnimateStopH\x00\x12\x12\n\ncontrol_id\x18\x05 \x01(\x03\x42\t\n\x07\x63ontrolJ\x04\x08\x06\x10\x10\"\xa7\x01\n\x0c\x41nimateStart\x12\x0c\n\x04text\x18\x01 \x01(\t\x12$\n\x03rig\x18\x02 \x01(\x0b\x32\x17.animoe.v1.RigSelection\x12(\n\x07\x65motion\x18\x03 \x01(\x0b\x32\x17.animoe.v1.EmotionCurve\x12\x0c\n\x04seed\x18\x04 \x01(\x03\x12%\n\x08sampling\x18\x05 \x01(\x0b\x32\x13.animoe.v1.SamplingJ\x04\x08\x06\x10\x10\"\x1c\n\x0cPromptChange\x12\x0c\n\x04text\x18\x01 \x01(\t\"9\n\rEmotionChange\x12(\n\x07\x65motion\x18\x01 \x01(\x0b\x32\x17.animoe.v1.EmotionCurve\"\r\n\x0b\x41nimateStop\"\x8f\x02\n\x0f\x41nimateResponse\x12)\n\x06header\x18\x01 \x01(\x0b\x32\x17.animoe.v1.MotionHeaderH\x00\x12\'\n\x06\x66rames\x18\x02 \x01(\x0b\x32\x15.animoe.v1.FrameBlockH\x00\x12\x34\n\x0f\x63ontrol_applied\x18\x03 \x01(\x0b\x32\x19.animoe.v1.ControlAppliedH\x00\x12\x36\n\x10\x63ontrol_rejected\x18\x04 \x01(\x0b\x32\x1a.animoe.v1.ControlRejectedH\x00\x12(\n\x05\x65nded\x18\x05 \x01(\x0b\x32\x17.animoe.v1.AnimateEndedH\x00\x42\n\n\x08responseJ\x04\x08\x06\x10\x10\"\x8e\x01\n\x0e\x43ontrolApplied\x12\x12\n\ncontrol_id\x18\x01 \x01(\x03\x12\x13\n\x0b\x66irst_frame\x18\x02 \x01(\x03\x12(\n\x07\x65xperts\x18\x03 \x03(\x0b\x32\x17.animoe.v1.ExpertWeight\x12\x12\n\ngeneration\x18\x04 \x01(\x03\x12\x15\n\rbundle_digest\x18\x05 \x01(\t\"F\n\x0f\x43ontrolRejected\x12\x12\n\ncontrol_id\x18\x01 \x01(\x03\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\"I\n\x0c\x41nimateEnded\x12\x13\n\x0b\x66rame_count\x18\x01 \x01(\x03\x12$\n\x06reason\x18\x02 \x01(\x0e\x32\x14.animoe.v1.EndReason*_\n\tEndReason\x12\x1a\n\x16\x45ND_REASON_UNSPECIFIED\x10\x00\x12\x16\n\x12\x45ND_REASON_STOPPED\x10\x01\x12\x1e\n\x1a\x45ND_REASON_SERVER_SHUTDOWN\x10\x02\x32\x85\x02\n\x10\x41nimationService\x12X\n\x0fGetCapabilities\x12!.animoe.v1.GetCapabilitiesRequest\x1a\".animoe.v1.GetCapabilitiesResponse\x12Q\n\x0cGenerateClip\x12\x1e.animoe.v1.GenerateClipRequest\x1a\x1f.animoe.v1.GenerateClipResponse0\x01\x12\x44\n\x07\x41nimate\x12\x19.animoe.v1.AnimateRequest\x1a\x1a.animoe.v1.AnimateResponse(\x01\x30\x01\x42\x0c\xaa\x02\tAniMoE.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!animoe/v1/animation_service.proto\x12\tanimoe.v1\x1a\x14\x61nimoe/v1/clip.proto\x1a\x18\x61nimoe/v1/skeleton.proto\"\x18\n\x16GetCapabilitiesRequest\"\xaa\x03\n\x17GetCapabilitiesResponse\x12\x16\n\x0eserver_version\x18\x01 \x01(\t\x12\x13\n\x0b\x62undle_name\x18\x02 \x01(\t\x12\x15\n\rbundle_digest\x18\x03 \x01(\t\x12\x10\n\x08\x65motions\x18\x04 \x03(\t\x12#\n\x04rigs\x18\x05 \x03(\x0b\x32\x15.animoe.v1.RigProfile\x12\x15\n\rframe_rate_hz\x18\x06 \x01(\x02\x12\x18\n\x10\x66rames_per_block\x18\x07 \x01(\x05\x12\x18\n\x10max_prompt_chars\x18\x08 \x01(\x05\x12\x13\n\x0bmin_seconds\x18\t \x01(\x01\x12\x13\n\x0bmax_seconds\x18\n \x01(\x01\x12\x17\n\x0fmax_joint_count\x18\x0b \x01(\x05\x12\x18\n\x10max_stream_count\x18\x0c \x01(\x05\x12\x12\n\ngeneration\x18\r \x01(\x03\x12\x0f\n\x07\x65xperts\x18\x0e \x03(\t\x12\x18\n\x10max_upload_bytes\x18\x0f \x01(\x03\x12\'\n\x06limits\x18\x10 \x01(\x0b\x32\x17.animoe.v1.StreamLimitsJ\x04\x08\x11\x10\x1a\"\x9e\x04\n\x0cStreamLimits\x12\x1f\n\x17max_messages_per_second\x18\x01 \x01(\x01\x12\x15\n\rmessage_burst\x18\x02 \x01(\x01\x12\x1b\n\x13messages_per_prompt\x18\x03 \x01(\x01\x12\x18\n\x10greedy_timeout_s\x18\x04 \x01(\x01\x12\x19\n\x11max_message_bytes\x18\x05 \x01(\x05\x12\x17\n\x0fmax_queue_count\x18\x06 \x01(\x05\x12\x19\n\x11min_queue_seconds\x18\x07 \x01(\x01\x12\x19\n\x11max_queue_seconds\x18\x08 \x01(\x01\x12\x18\n\x10max_emotion_keys\x18\t \x01(\x05\x12\x18\n\x10max_transition_s\x18\n \x01(\x01\x12\x10\n\x08min_pace\x18\x0b \x01(\x01\x12\x10\n\x08max_pace\x18\x0c \x01(\x01\x12\x1b\n\x13max_intensity_scale\x18\r \x01(\x01\x12\x14\n\x0cmin_buffer_s\x18\x0e \x01(\x01\x12\x14\n\x0cmax_buffer_s\x18\x0f \x01(\x01\x12\x15\n\rmin_reserve_s\x18\x10 \x01(\x01\x12\x15\n\rmax_reserve_s\x18\x11 \x01(\x01\x12\x17\n\x0fstart_timeout_s\x18\x12 \x01(\x01\x12\x16\n\x0eidle_timeout_s\x18\x13 \x01(\x01\x12\x17\n\x0fstuck_timeout_s\x18\x14 \x01(\x01\x12\x16\n\x0emax_clip_count\x18\x15 \x01(\x05J\x04\x08\x16\x10\x1f\"\xbf\x01\n\x13GenerateClipRequest\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x0f\n\x07seconds\x18\x02 \x01(\x01\x12$\n\x03rig\x18\x03 \x01(\x0b\x32\x17.animoe.v1.RigSelection\x12(\n\x07\x65motion\x18\x04 \x01(\x0b\x32\x17.animoe.v1.EmotionCurve\x12\x0c\n\x04seed\x18\x05 \x01(\x03\x12%\n\x08sampling\x18\x06 \x01(\x0b\x32\x13.animoe.v1.SamplingJ\x04\x08\x07\x10\x10\"v\n\x14GenerateClipResponse\x12)\n\x06header\x18\x01 \x01(\x0b\x32\x17.animoe.v1.MotionHeaderH\x00\x12\'\n\x06\x66rames\x18\x02 \x01(\x0b\x32\x15.animoe.v1.FrameBlockH\x00\x42\n\n\x08response\"\xe5\x03\n\x0e\x41nimateRequest\x12(\n\x05start\x18\x01 \x01(\x0b\x32\x17.animoe.v1.AnimateStartH\x00\x12)\n\x06prompt\x18\x02 \x01(\x0b\x32\x17.animoe.v1.PromptChangeH\x00\x12+\n\x07\x65motion\x18\x03 \x01(\x0b\x32\x18.animoe.v1.EmotionChangeH\x00\x12&\n\x04stop\x18\x04 \x01(\x0b\x32\x16.animoe.v1.AnimateStopH\x00\x12-\n\x08playhead\x18\x06 \x01(\x0b\x32\x19.animoe.v1.PlayheadReportH\x00\x12\'\n\x05queue\x18\x07 \x01(\x0b\x32\x16.animoe.v1.QueueChangeH\x00\x12%\n\x04pace\x18\x08 \x01(\x0b\x32\x15.animoe.v1.PaceChangeH\x00\x12/\n\tintensity\x18\t \x01(\x0b\x32\x1a.animoe.v1.IntensityChangeH\x00\x12(\n\x05pause\x18\n \x01(\x0b\x32\x17.animoe.v1.AnimatePauseH\x00\x12*\n\x06resume\x18\x0b \x01(\x0b\x32\x18.animoe.v1.AnimateResumeH\x00\x12\x12\n\ncontrol_id\x18\x05 \x01(\x03\x42\t\n\x07\x63ontrolJ\x04\x08\x0c\x10\x10\"\xc9\x02\n\x0c\x41nimateStart\x12\x0c\n\x04text\x18\x01 \x01(\t\x12$\n\x03rig\x18\x02 \x01(\x0b\x32\x17.animoe.v1.RigSelection\x12(\n\x07\x65motion\x18\x03 \x01(\x0b\x32\x17.animoe.v1.EmotionCurve\x12\x0c\n\x04seed\x18\x04 \x01(\x03\x12%\n\x08sampling\x18\x05 \x01(\x0b\x32\x13.animoe.v1.Sampling\x12%\n\x08playback\x18\x06 \x01(\x0b\x32\x13.animoe.v1.Playback\x12%\n\x05queue\x18\x07 \x01(\x0b\x32\x16.animoe.v1.QueueChange\x12#\n\x04pace\x18\x08 \x01(\x0b\x32\x15.animoe.v1.PaceChange\x12-\n\tintensity\x18\t \x01(\x0b\x32\x1a.animoe.v1.IntensityChangeJ\x04\x08\n\x10\x10\"1\n\x08Playback\x12\x10\n\x08\x62uffer_s\x18\x01 \x01(\x01\x12\x13\n\x0breplaceable\x18\x02 \x01(\x08\"b\n\x0ePlayheadReport\x12\r\n\x05\x66rame\x18\x01 \x01(\x01\x12\x18\n\x10held_frame_count\x18\x02 \x01(\x03\x12\x12\n\nheld_for_s\x18\x03 \x01(\x01\x12\x13\n\x0bstall_count\x18\x04 \x01(\x03\"\x1c\n\x0cPromptChange\x12\x0c\n\x04text\x18\x01 \x01(\t\"O\n\rEmotionChange\x12(\n\x07\x65motion\x18\x01 \x01(\x0b\x32\x17.animoe.v1.EmotionCurve\x12\x14\n\x0ctransition_s\x18\x02 \x01(\x01\"J\n\x0bQueueChange\x12(\n\x07prompts\x18\x01 \x03(\x0b\x32\x17.animoe.v1.QueuedPrompt\x12\x11\n\tidle_text\x18\x02 \x01(\t\"W\n\x0cQueuedPrompt\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x0f\n\x07seconds\x18\x02 \x01(\x01\x12(\n\x07\x65motion\x18\x03 \x01(\x0b\x32\x17.animoe.v1.EmotionCurve\"\x1a\n\nPaceChange\x12\x0c\n\x04pace\x18\x01 \x01(\x01\" \n\x0fIntensityChange\x12\r\n\x05scale\x18\x01 \x01(\x01\"\x0e\n\x0c\x41nimatePause\"\x0f\n\rAnimateResume\"\r\n\x0b\x41nimateStop\"\x8f\x02\n\x0f\x41nimateResponse\x12)\n\x06header\x18\x01 \x01(\x0b\x32\x17.animoe.v1.MotionHeaderH\x00\x12\'\n\x06\x66rames\x18\x02 \x01(\x0b\x32\x15.animoe.v1.FrameBlockH\x00\x12\x34\n\x0f\x63ontrol_applied\x18\x03 \x01(\x0b\x32\x19.animoe.v1.ControlAppliedH\x00\x12\x36\n\x10\x63ontrol_rejected\x18\x04 \x01(\x0b\x32\x1a.animoe.v1.ControlRejectedH\x00\x12(\n\x05\x65nded\x18\x05 \x01(\x0b\x32\x17.animoe.v1.AnimateEndedH\x00\x42\n\n\x08responseJ\x04\x08\x06\x10\x10\"\xc5\x01\n\x0e\x43ontrolApplied\x12\x12\n\ncontrol_id\x18\x01 \x01(\x03\x12\x13\n\x0b\x66irst_frame\x18\x02 \x01(\x03\x12(\n\x07\x65xperts\x18\x03 \x03(\x0b\x32\x17.animoe.v1.ExpertWeight\x12\x12\n\ngeneration\x18\x04 \x01(\x03\x12\x15\n\rbundle_digest\x18\x05 \x01(\t\x12\x1c\n\x14replaced_frame_count\x18\x06 \x01(\x03\x12\x11\n\treserve_s\x18\x07 \x01(\x01J\x04\x08\x08\x10\r\"F\n\x0f\x43ontrolRejected\x12\x12\n\ncontrol_id\x18\x01 \x01(\x03\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\"I\n\x0c\x41nimateEnded\x12\x13\n\x0b\x66rame_count\x18\x01 \x01(\x03\x12$\n\x06reason\x18\x02 \x01(\x0e\x32\x14.animoe.v1.EndReason*_\n\tEndReason\x12\x1a\n\x16\x45ND_REASON_UNSPECIFIED\x10\x00\x12\x16\n\x12\x45ND_REASON_STOPPED\x10\x01\x12\x1e\n\x1a\x45ND_REASON_SERVER_SHUTDOWN\x10\x02\x32\x85\x02\n\x10\x41nimationService\x12X\n\x0fGetCapabilities\x12!.animoe.v1.GetCapabilitiesRequest\x1a\".animoe.v1.GetCapabilitiesResponse\x12Q\n\x0cGenerateClip\x12\x1e.animoe.v1.GenerateClipRequest\x1a\x1f.animoe.v1.GenerateClipResponse0\x01\x12\x44\n\x07\x41nimate\x12\x19.animoe.v1.AnimateRequest\x1a\x1a.animoe.v1.AnimateResponse(\x01\x30\x01\x42\x0c\xaa\x02\tAniMoE.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,34 +34,52 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'animoe.v1.animation_service
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\252\002\tAniMoE.V1'
-  _globals['_ENDREASON']._serialized_start=1890
-  _globals['_ENDREASON']._serialized_end=1985
+  _globals['_ENDREASON']._serialized_start=3388
+  _globals['_ENDREASON']._serialized_end=3483
   _globals['_GETCAPABILITIESREQUEST']._serialized_start=96
   _globals['_GETCAPABILITIESREQUEST']._serialized_end=120
   _globals['_GETCAPABILITIESRESPONSE']._serialized_start=123
-  _globals['_GETCAPABILITIESRESPONSE']._serialized_end=508
-  _globals['_GENERATECLIPREQUEST']._serialized_start=511
-  _globals['_GENERATECLIPREQUEST']._serialized_end=702
-  _globals['_GENERATECLIPRESPONSE']._serialized_start=704
-  _globals['_GENERATECLIPRESPONSE']._serialized_end=822
-  _globals['_ANIMATEREQUEST']._serialized_start=825
-  _globals['_ANIMATEREQUEST']._serialized_end=1048
-  _globals['_ANIMATESTART']._serialized_start=1051
-  _globals['_ANIMATESTART']._serialized_end=1218
-  _globals['_PROMPTCHANGE']._serialized_start=1220
-  _globals['_PROMPTCHANGE']._serialized_end=1248
-  _globals['_EMOTIONCHANGE']._serialized_start=1250
-  _globals['_EMOTIONCHANGE']._serialized_end=1307
-  _globals['_ANIMATESTOP']._serialized_start=1309
-  _globals['_ANIMATESTOP']._serialized_end=1322
-  _globals['_ANIMATERESPONSE']._serialized_start=1325
-  _globals['_ANIMATERESPONSE']._serialized_end=1596
-  _globals['_CONTROLAPPLIED']._serialized_start=1599
-  _globals['_CONTROLAPPLIED']._serialized_end=1741
-  _globals['_CONTROLREJECTED']._serialized_start=1743
-  _globals['_CONTROLREJECTED']._serialized_end=1813
-  _globals['_ANIMATEENDED']._serialized_start=1815
-  _globals['_ANIMATEENDED']._serialized_end=1888
-  _globals['_ANIMATIONSERVICE']._serialized_start=1988
-  _globals['_ANIMATIONSERVICE']._serialized_end=2249
+  _globals['_GETCAPABILITIESRESPONSE']._serialized_end=549
+  _globals['_STREAMLIMITS']._serialized_start=552
+  _globals['_STREAMLIMITS']._serialized_end=1094
+  _globals['_GENERATECLIPREQUEST']._serialized_start=1097
+  _globals['_GENERATECLIPREQUEST']._serialized_end=1288
+  _globals['_GENERATECLIPRESPONSE']._serialized_start=1290
+  _globals['_GENERATECLIPRESPONSE']._serialized_end=1408
+  _globals['_ANIMATEREQUEST']._serialized_start=1411
+  _globals['_ANIMATEREQUEST']._serialized_end=1896
+  _globals['_ANIMATESTART']._serialized_start=1899
+  _globals['_ANIMATESTART']._serialized_end=2228
+  _globals['_PLAYBACK']._serialized_start=2230
+  _globals['_PLAYBACK']._serialized_end=2279
+  _globals['_PLAYHEADREPORT']._serialized_start=2281
+  _globals['_PLAYHEADREPORT']._serialized_end=2379
+  _globals['_PROMPTCHANGE']._serialized_start=2381
+  _globals['_PROMPTCHANGE']._serialized_end=2409
+  _globals['_EMOTIONCHANGE']._serialized_start=2411
+  _globals['_EMOTIONCHANGE']._serialized_end=2490
+  _globals['_QUEUECHANGE']._serialized_start=2492
+  _globals['_QUEUECHANGE']._serialized_end=2566
+  _globals['_QUEUEDPROMPT']._serialized_start=2568
+  _globals['_QUEUEDPROMPT']._serialized_end=2655
+  _globals['_PACECHANGE']._serialized_start=2657
+  _globals['_PACECHANGE']._serialized_end=2683
+  _globals['_INTENSITYCHANGE']._serialized_start=2685
+  _globals['_INTENSITYCHANGE']._serialized_end=2717
+  _globals['_ANIMATEPAUSE']._serialized_start=2719
+  _globals['_ANIMATEPAUSE']._serialized_end=2733
+  _globals['_ANIMATERESUME']._serialized_start=2735
+  _globals['_ANIMATERESUME']._serialized_end=2750
+  _globals['_ANIMATESTOP']._serialized_start=2752
+  _globals['_ANIMATESTOP']._serialized_end=2765
+  _globals['_ANIMATERESPONSE']._serialized_start=2768
+  _globals['_ANIMATERESPONSE']._serialized_end=3039
+  _globals['_CONTROLAPPLIED']._serialized_start=3042
+  _globals['_CONTROLAPPLIED']._serialized_end=3239
+  _globals['_CONTROLREJECTED']._serialized_start=3241
+  _globals['_CONTROLREJECTED']._serialized_end=3311
+  _globals['_ANIMATEENDED']._serialized_start=3313
+  _globals['_ANIMATEENDED']._serialized_end=3386
+  _globals['_ANIMATIONSERVICE']._serialized_start=3486
+  _globals['_ANIMATIONSERVICE']._serialized_end=3747
 # @@protoc_insertion_point(module_scope)

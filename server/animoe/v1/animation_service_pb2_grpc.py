@@ -31,7 +31,10 @@ class AnimationServiceStub:
     Errors end a call with a gRPC status whose message is a sentence for people. Details hold a google.rpc.ErrorInfo with
     domain "animoe" and a stable reason; the same reason is in the trailing metadata "animoe-reason" for clients without
     google.rpc. INVALID_ARGUMENT: a value is wrong. NOT_FOUND: unknown rig or emotion. FAILED_PRECONDITION: messages in
-    the wrong order. RESOURCE_EXHAUSTED: the server is full. UNAVAILABLE: it is starting or stopping, try again.
+    the wrong order. RESOURCE_EXHAUSTED: the server is full (OVERLOADED), or the caller sends more than it may
+    (TOO_MANY_MESSAGES). DEADLINE_EXCEEDED: the caller was silent or read nothing for too long (NO_START, IDLE,
+    STUCK_READER). UNAVAILABLE: it is starting or stopping, try again. A refusal that passes says when to try again: in a
+    google.rpc.RetryInfo beside the ErrorInfo, and in the trailing metadata "animoe-retry-after-ms", milliseconds.
     """
 
     def __init__(self, channel):
@@ -63,7 +66,10 @@ class AnimationServiceServicer:
     Errors end a call with a gRPC status whose message is a sentence for people. Details hold a google.rpc.ErrorInfo with
     domain "animoe" and a stable reason; the same reason is in the trailing metadata "animoe-reason" for clients without
     google.rpc. INVALID_ARGUMENT: a value is wrong. NOT_FOUND: unknown rig or emotion. FAILED_PRECONDITION: messages in
-    the wrong order. RESOURCE_EXHAUSTED: the server is full. UNAVAILABLE: it is starting or stopping, try again.
+    the wrong order. RESOURCE_EXHAUSTED: the server is full (OVERLOADED), or the caller sends more than it may
+    (TOO_MANY_MESSAGES). DEADLINE_EXCEEDED: the caller was silent or read nothing for too long (NO_START, IDLE,
+    STUCK_READER). UNAVAILABLE: it is starting or stopping, try again. A refusal that passes says when to try again: in a
+    google.rpc.RetryInfo beside the ErrorInfo, and in the trailing metadata "animoe-retry-after-ms", milliseconds.
     """
 
     def GetCapabilities(self, request, context):
@@ -86,6 +92,11 @@ class AnimationServiceServicer:
         by the clock: they run at most about a quarter of a second ahead of real time, so that a change of prompt or
         emotion shows within half a second. Without changes nothing needs to be sent. After `stop` the last response is
         `ended` and the status is OK; closing the requesting side means stop.
+
+        A caller that says where it plays (`playhead`, a few times a second) gets more motion ahead and sees changes
+        sooner: a change acts from the first block after its playhead plus a reserve that fits the measured latency, and
+        frames that were sent beyond that are replaced. ControlApplied says which; drop them. Frames inside the reserve
+        are never replaced. See Playback.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -123,7 +134,10 @@ class AnimationService:
     Errors end a call with a gRPC status whose message is a sentence for people. Details hold a google.rpc.ErrorInfo with
     domain "animoe" and a stable reason; the same reason is in the trailing metadata "animoe-reason" for clients without
     google.rpc. INVALID_ARGUMENT: a value is wrong. NOT_FOUND: unknown rig or emotion. FAILED_PRECONDITION: messages in
-    the wrong order. RESOURCE_EXHAUSTED: the server is full. UNAVAILABLE: it is starting or stopping, try again.
+    the wrong order. RESOURCE_EXHAUSTED: the server is full (OVERLOADED), or the caller sends more than it may
+    (TOO_MANY_MESSAGES). DEADLINE_EXCEEDED: the caller was silent or read nothing for too long (NO_START, IDLE,
+    STUCK_READER). UNAVAILABLE: it is starting or stopping, try again. A refusal that passes says when to try again: in a
+    google.rpc.RetryInfo beside the ErrorInfo, and in the trailing metadata "animoe-retry-after-ms", milliseconds.
     """
 
     @staticmethod

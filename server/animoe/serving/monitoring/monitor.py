@@ -83,6 +83,14 @@ class Monitor(Observer):
         """A stream was refused; `reason` as in `AniMoEError.reason`."""
         self._events.append((Tally.refused, (reason,)))
 
+    def stalled(self) -> None:
+        """A caller had no frame to show, though every block left in time."""
+        self._events.append((Tally.stalled, ()))
+
+    def cut(self, reason: str) -> None:
+        """A stream that had been let in was ended with an error."""
+        self._events.append((Tally.cut, (reason,)))
+
     def ended(self, method: str, code: str) -> None:
         """A call has ended with a gRPC code."""
         self._events.append((Tally.ended, (method, code)))

@@ -123,11 +123,15 @@ def _gauges(status: Status) -> Iterator[Metric]:
 def _counters(tally: Tally) -> Iterator[Metric]:
     yield CounterMetricFamily("animoe_frames", "Frames sent.", tally.frames)
     yield CounterMetricFamily("animoe_sessions_opened", "Live sessions opened.", tally.opened)
-    yield CounterMetricFamily("animoe_deadline_misses", "Blocks that were late.", tally.missed)
+    yield CounterMetricFamily("animoe_deadline_misses", "Blocks that were late, stalls of callers.", tally.missed)
     refusals = CounterMetricFamily("animoe_refusals", "Streams that were refused, by reason.", labels=["reason"])
     for reason, count in tally.refusals.items():
         refusals.add_metric([reason], count)
     yield refusals
+    cuts = CounterMetricFamily("animoe_cuts", "Streams ended by an error after they began, by reason.", labels=["reason"])
+    for reason, count in tally.cuts.items():
+        cuts.add_metric([reason], count)
+    yield cuts
     calls = CounterMetricFamily("animoe_calls", "Calls that ended.", labels=["method", "code"])
     for (method, code), count in tally.calls.items():
         calls.add_metric([method, code], count)

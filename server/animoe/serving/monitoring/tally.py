@@ -20,7 +20,7 @@ class Tally:
         first_frames, steps, margins: seconds. batches: characters in a step.
         missed: late blocks. frames: sent. opened: live sessions. queue_depth: as last heard.
         sessions: live session -> its experts and their shares.
-        refusals: streams refused, by reason. calls: calls that ended, by method and gRPC code.
+        refusals: streams refused, by reason. cuts: streams that were let in and ended by an error. calls: calls that ended, by method and gRPC code.
     """
 
     def __init__(self) -> None:
@@ -32,6 +32,7 @@ class Tally:
         self.queue_depth = 0
         self.sessions: dict[str, Mapping[str, float]] = {}
         self.refusals: Counter[str] = Counter()
+        self.cuts: Counter[str] = Counter()
         self.calls: Counter[tuple[str, str]] = Counter()
 
     def live_began(self, now_s: float, session: str) -> None:
@@ -64,8 +65,15 @@ class Tally:
                 self.missed += 1
                 self.recently_missed.add(now_s, 1)
 
+    def stalled(self, now_s: float) -> None:
+        self.missed += 1
+        self.recently_missed.add(now_s, 1)
+
     def refused(self, now_s: float, reason: str) -> None:
         self.refusals[reason] += 1
+
+    def cut(self, now_s: float, reason: str) -> None:
+        self.cuts[reason] += 1
 
     def ended(self, now_s: float, method: str, code: str) -> None:
         self.calls[method, code] += 1

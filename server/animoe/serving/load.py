@@ -1,0 +1,101 @@
+"""Load: whether the engine keeps its live characters in time, seen from what they got.
+
+Busy processors say little: a clip takes all that is free, and steps wait for company. What counts is how long before
+it was needed a block was there. One slow moment of the machine is no overload, so it must show again and again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from animoe.serving.monitoring.series import Recent, quantile
+
+LATE_SLACK_S = 0.02
+"""A block that is there so shortly before it is needed, or later, is as good as late."""
+SAFE_SLACK_S = 0.05
+"""What blocks must have before new streams are let in again."""
+FIRST_BLOCK_S = 0.05
+"""Until one was measured."""
+_BUCKET_S, _BUCKETS = 0.25, 8
+_BAD_SHARE = 0.05
+_BAD_BUCKETS, _GOOD_BUCKETS = 4, 1
+_SHARE = 0.95
+_REFRESH_S = 0.25
+
+
+@dataclass
+class _Bucket:
+    number: int
+    blocks: int = 0
+    late: int = 0
+    near: int = 0
+
+
+class Load:
+    """Told of every block of every live session; for the event loop's thread only.
+
+    Args:
+        clock: seconds, monotonic; the engine's.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._buckets: deque[_Bucket] = deque(maxlen=_BUCKETS)
+        self._times = Recent()
+        self._block_s, self._block_at_s = FIRST_BLOCK_S, -_REFRESH_S
+        self._tight = False
+
+    def made(self, urgent_s: float, needed_s: float, *, counts: bool = True) -> None:
+        """A block is there now that was urgent from `urgent_s` on and is needed at `needed_s`, by the clock.
+
+        counts: false for blocks that were asked for at the last moment for good reasons: the first, and after a change.
+        """
+        now = self._clock()
+        self._times.add(now, max(0.0, now - urgent_s))
+        if counts:
+            bucket = self._bucket(now)
+            bucket.blocks += 1
+            bucket.late += needed_s - now < LATE_SLACK_S
+            bucket.near += needed_s - now < SAFE_SLACK_S
+
+    @property
+    def block_s(self) -> float:
+        """What a block takes once it is urgent, seconds, nineteen times out of twenty in the last seconds."""
+        now = self._clock()
+        if now - self._block_at_s >= _REFRESH_S:  # for hundreds of sessions: not each sorts anew
+            found = self._times.values(now)
+            self._block_s, self._block_at_s = quantile(found, _SHARE) if found else FIRST_BLOCK_S, now
+        return self._block_s
+
+    @property
+    def strained(self) -> bool:
+        """Whether blocks are late right now: a moment to wait, not to give up."""
+        oldest = self._number(self._clock()) - 1
+        return any(_bad(bucket.late, bucket.blocks) for bucket in self._buckets if bucket.number >= oldest)
+
+    @property
+    def tight(self) -> bool:
+        """Whether one more character would harm those that play; once it is, it takes two calm seconds to pass."""
+        oldest = self._number(self._clock()) - _BUCKETS
+        recent = [bucket for bucket in self._buckets if bucket.number > oldest]
+        if self._tight:
+            self._tight = sum(_bad(bucket.near, bucket.blocks) for bucket in recent) > _GOOD_BUCKETS
+        else:
+            self._tight = sum(_bad(bucket.late, bucket.blocks) for bucket in recent) >= _BAD_BUCKETS
+        return self._tight
+
+    def _bucket(self, now_s: float) -> _Bucket:
+        number = self._number(now_s)
+        if not self._buckets or self._buckets[-1].number != number:
+            self._buckets.append(_Bucket(number))
+        return self._buckets[-1]
+
+    def _number(self, now_s: float) -> int:
+        return int(now_s / _BUCKET_S)
+
+
+def _bad(count: int, blocks: int) -> bool:
+    return count > _BAD_SHARE * blocks

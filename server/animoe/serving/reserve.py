@@ -1,0 +1,65 @@
+"""Reserve: motion in front of a playhead that is never replaced, as short as the measured latency allows."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+
+from animoe.serving.monitoring.series import Recent, quantile
+
+MIN_RESERVE_S, MAX_RESERVE_S = 0.1, 0.5
+JITTER_S = 0.03
+"""On top of what was measured: the caller's own frame, a late thread."""
+FIRST_ROUND_TRIP_S = 0.1
+"""Until one was measured."""
+_SHARE = 0.95
+_SENDINGS = 64
+"""Blocks whose arrival is waited for: 8 s of motion, more than the longest lead."""
+
+
+class Reserve:
+    """Measures how long frames are under way to one caller.
+
+    What counts is the way there and back: a playhead is that much further on when what was made after its report
+    arrives.
+
+    Args:
+        clock: seconds, monotonic.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._sendings: deque[tuple[int, float]] = deque(maxlen=_SENDINGS)
+        self._round_trips = Recent()
+
+    def sent(self, end_frame: int) -> None:
+        """Frames before `end_frame` leave now."""
+        self._sendings.append((end_frame, self._clock()))
+
+    def took_back(self, first_frame: int) -> None:
+        """Frames from `first_frame` on are replaced: nobody waits for the old ones."""
+        while self._sendings and self._sendings[-1][0] > first_frame:
+            self._sendings.pop()
+
+    def held(self, end_frame: int, for_s: float) -> None:
+        """The caller says that frames before `end_frame` came `for_s` seconds before it said so."""
+        while self._sendings and self._sendings[0][0] <= end_frame:
+            frame, sent_s = self._sendings.popleft()
+            trip_s = self._clock() - sent_s - for_s
+            if frame == end_frame and trip_s >= 0:
+                self._round_trips.add(self._clock(), min(trip_s, MAX_RESERVE_S))
+
+    @property
+    def round_trip_s(self) -> float:
+        """From sending to having heard that it came, nineteen times out of twenty in the last seconds."""
+        found = self._round_trips.values(self._clock())
+        return quantile(found, _SHARE) if found else FIRST_ROUND_TRIP_S
+
+    def seconds(self, block_s: float) -> float:
+        """The reserve.
+
+        Args:
+            block_s: what the engine takes to make a block that is urgent.
+        """
+        return min(max(self.round_trip_s + block_s + JITTER_S, MIN_RESERVE_S), MAX_RESERVE_S)
