@@ -29,7 +29,10 @@ def run(arguments: argparse.Namespace) -> None:
         arguments.reach,
         arguments.ik_bones,
     )
-    take = _from_server(arguments.server, order) if arguments.server else take_in_process(order, arguments.bundle)
+    if arguments.server:
+        take = _from_server(arguments.server, order, arguments.retries)
+    else:
+        take = take_in_process(order, arguments.bundle)
     write_clip(out, take.clip)
     if arguments.json:
         print(json.dumps({"out": str(out), "rig": order.rig, "seed": order.seed, **take.figures()}))
@@ -41,6 +44,6 @@ def run(arguments: argparse.Namespace) -> None:
         )
 
 
-def _from_server(target: str, order: Order) -> Take:
+def _from_server(target: str, order: Order, retries: int) -> Take:
     with Client(target) as client:
-        return take_from_server(client, order)
+        return take_from_server(client, order, retries)

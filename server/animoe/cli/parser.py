@@ -104,6 +104,33 @@ def _serve(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="most clips and live sessions at once; default 256",
     )
+    parser.add_argument(
+        "--no-load-watch",
+        dest="watch_load",
+        action="store_false",
+        help="let new streams in while those that play can hardly be kept in time; default: refuse them",
+    )
+    parser.add_argument(
+        "--messages-per-second",
+        type=float,
+        default=100.0,
+        metavar="N",
+        help="that one live session may send; more is read slowly, then cut; default 100",
+    )
+    parser.add_argument(
+        "--idle-cut",
+        type=float,
+        default=900.0,
+        metavar="S",
+        help="end sessions that are paused or stand still for S seconds; 0 never does; default 900",
+    )
+    parser.add_argument(
+        "--stuck-cut",
+        type=float,
+        default=20.0,
+        metavar="S",
+        help="end streams whose caller reads nothing for S seconds; 0 never does; default 20",
+    )
     parser.add_argument("--packs", type=Path, metavar="DIR", help="clients may import packs that lie in DIR by path")
     parser.add_argument(
         "--jobs", default="", metavar="URL", help="SQLAlchemy URL of the job database; default: a file in the bundle"
@@ -134,6 +161,7 @@ def _generate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seconds", type=float, default=4.0, help="length, 0.2 to 60; default 4")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="clip.glb, .bvh or .fbx (by Blender)")
     parser.add_argument("--server", metavar="HOST:PORT", help="ask this server; default: make it in this process")
+    _retries(parser)
     _bundle(parser)
     _json(parser)
 
@@ -141,6 +169,22 @@ def _generate(parser: argparse.ArgumentParser) -> None:
 def _stream(parser: argparse.ArgumentParser) -> None:
     _prompt(parser)
     parser.add_argument("--seconds", type=float, help="end after this much motion; default: until Ctrl-C")
+    parser.add_argument(
+        "--first",
+        action="append",
+        default=[],
+        metavar="TEXT:SECONDS",
+        help="do this before TEXT, for so long; may be given several times",
+    )
+    parser.add_argument("--pace", type=float, default=1.0, metavar="X", help="0.5 (slow) to 2 (quick); default 1")
+    parser.add_argument(
+        "--buffer",
+        type=float,
+        default=0.0,
+        metavar="S",
+        help="seconds of motion ahead, 0.1 to 1; default: the server's",
+    )
+    _retries(parser)
     parser.add_argument(
         "--server",
         metavar="HOST:PORT",
@@ -223,6 +267,12 @@ def _prompt(parser: argparse.ArgumentParser) -> None:
         default=0.0,
         metavar="X",
         help="0 keeps the turns of the arms (default), 1 brings hands where they are on the source's body",
+    )
+
+
+def _retries(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--retries", type=int, default=0, metavar="N", help="try again so often when the server is full; default 0"
     )
 
 

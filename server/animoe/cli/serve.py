@@ -6,6 +6,7 @@ import argparse
 
 from animoe.bundle.child import current_bundle, own_bundle
 from animoe.serving.learning import LearningConfig
+from animoe.serving.limits import Limits
 from animoe.serving.logs import set_up_logs
 from animoe.serving.server import ServerConfig, serve
 
@@ -25,5 +26,11 @@ def run(arguments: argparse.Namespace) -> None:
             learning,
             arguments.metrics_port,
             arguments.metrics_host,
+            Limits(
+                messages_per_second=arguments.messages_per_second,
+                idle_s=arguments.idle_cut,
+                stuck_s=arguments.stuck_cut,
+                watch_load=arguments.watch_load,
+            ),
         )
     )

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from animoe.cli.take import FILE_FRAME, skeleton_of
-from animoe.client import Client, FrameBlock, LiveStream, Motion
+from animoe.client import Client, FrameBlock, LiveStream, Motion, Queued
 from animoe.errors import InvalidRequest
 from animoe.rig.kinematics import local_to_model
 
@@ -72,9 +72,10 @@ class Watcher:
 def run(arguments: argparse.Namespace) -> None:
     if arguments.seconds is not None and not arguments.seconds > 0:
         raise InvalidRequest(f"--seconds must be above 0, got {arguments.seconds:g}")
+    queue = [_queued(item) for item in arguments.first]
     with Client(arguments.server) as client:
         live = client.animate(
-            arguments.text,
+            "" if queue else arguments.text,
             emotion=arguments.emotion,
             intensity=arguments.intensity,
             rig=arguments.rig,
@@ -84,6 +85,11 @@ def run(arguments: argparse.Namespace) -> None:
             reach=arguments.reach,
             ik_bones=arguments.ik_bones,
             seed=arguments.seed,
+            queue=queue,
+            idle=arguments.text if queue else "",
+            pace=arguments.pace,
+            buffer_s=arguments.buffer,
+            retries=arguments.retries,
         )
         with live:
             try:
@@ -92,6 +98,15 @@ def run(arguments: argparse.Namespace) -> None:
                 live.stop()
         if not arguments.json:
             print(f"ended after {live.frame_count} frames ({live.end_reason})" if live.end_reason else "ended")
+
+
+def _queued(item: str) -> Queued:
+    """ "a person waves:2" -> that prompt for two seconds."""
+    text, _, seconds = item.rpartition(":")
+    try:
+        return Queued(text, float(seconds))
+    except ValueError:
+        raise InvalidRequest(f"--first {item!r} must end in a colon and seconds, as in 'a person waves:2'") from None
 
 
 def _print_arrivals(live: LiveStream, seconds: float | None, *, as_json: bool) -> None:

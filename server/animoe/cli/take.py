@@ -95,7 +95,7 @@ class Stopwatch(Generic[Block]):
             yield block
 
 
-def take_from_server(client: Client, order: Order) -> Take:
+def take_from_server(client: Client, order: Order, retries: int = 0) -> Take:
     """Streams a take from a server."""
     watch: Stopwatch[FrameBlock] = Stopwatch()
     stream = client.generate(
@@ -110,6 +110,7 @@ def take_from_server(client: Client, order: Order) -> Take:
         reach=order.reach,
         ik_bones=order.ik_bones,
         seed=order.seed,
+        retries=retries,
     )
     header = stream.header
     motion = Motion.join(header, list(watch.watch(stream)))

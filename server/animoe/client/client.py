@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
 import grpc
 
+from animoe.client.character import LiveCharacter
 from animoe.client.emotion import Emotion, emotion_curve
-from animoe.client.errors import ClientError, plain_errors, refused
+from animoe.client.errors import ClientError, plain_errors, refused, retrying
 from animoe.client.jobs import JobClient
+from animoe.client.limits import StreamLimits, read_limits
 from animoe.client.messages import frame_name
+from animoe.client.queue import Queued, queue_change
 from animoe.client.rig import CustomRig, rig_selection
 from animoe.client.scenarios import ScenarioClient
 from animoe.client.status import Status, StatusClient
@@ -46,6 +49,7 @@ class Capabilities:
     """What the server runs, knows and allows.
 
     generation: of the experts in use. experts: NAME@VERSION of them. max_upload_bytes: 0 where nothing is learnt.
+    limits: of one session; None from a server that does not say.
     """
 
     server_version: str
@@ -63,6 +67,7 @@ class Capabilities:
     generation: int = 0
     experts: tuple[str, ...] = ()
     max_upload_bytes: int = 0
+    limits: StreamLimits | None = None
 
 
 class Client:
@@ -120,6 +125,7 @@ class Client:
             generation=answer.generation,
             experts=tuple(answer.experts),
             max_upload_bytes=answer.max_upload_bytes,
+            limits=read_limits(answer.limits) if answer.HasField("limits") else None,
         )
 
     def status(self) -> Status:
@@ -155,6 +161,7 @@ class Client:
         reach: float = 0.0,
         ik_bones: bool = False,
         seed: int = 0,
+        retries: int = 0,
     ) -> ClipStream:
         """One clip; its frames arrive as they are decoded.
 
@@ -172,6 +179,7 @@ class Client:
                 scaled to the rig; between, a blend.
             ik_bones: Unreal's IK bones, where the rig has them, follow feet and hands.
             seed: same seed, request and bundle give the same motion.
+            retries: how often to try again, when the server says, if it is too busy to begin now.
         """
         request = pb.GenerateClipRequest(
             text=text,
@@ -180,11 +188,11 @@ class Client:
             emotion=emotion_curve(emotion, intensity),
             seed=_checked_seed(seed),
         )
-        return ClipStream(self._stub.GenerateClip(request), self._target)
+        return retrying(lambda: ClipStream(self._stub.GenerateClip(request), self._target), retries)
 
     def animate(
         self,
-        text: str,
+        text: str = "",
         *,
         emotion: Emotion | None = None,
         intensity: float = 1.0,
@@ -195,16 +203,81 @@ class Client:
         reach: float = 0.0,
         ik_bones: bool = False,
         seed: int = 0,
+        queue: Sequence[Queued] = (),
+        idle: str = "",
+        pace: float = 1.0,
+        buffer_s: float = 0.0,
+        replaceable: bool = False,
+        retries: int = 0,
     ) -> LiveStream:
-        """A live session that plays until it is stopped; arguments as for `generate`."""
+        """A live session that plays until it is stopped; `perform` is easier where poses are shown as they come.
+
+        Args:
+            text: what the character does; leave it out with a queue. From here to `seed`: as for `generate`.
+            queue: prompts with their times, one after the other. idle: after the last of them; empty stands still.
+            pace: 0.5 to 2; 2 moves twice as quickly.
+            buffer_s: seconds of motion ahead, 0.1 to 1; 0 leaves it to the server.
+            replaceable: changes may replace frames that have come, see ControlApplied.replaced_frame_count.
+            retries: how often to try again, when the server says, if it is too busy to begin now.
+        """
         start = pb.AnimateStart(
             text=text,
             rig=rig_selection(rig, frame, root_motion, foot_lock, reach, ik_bones),
             emotion=emotion_curve(emotion, intensity),
             seed=_checked_seed(seed),
+            playback=pb.Playback(buffer_s=buffer_s, replaceable=replaceable),
+            queue=queue_change(queue, idle) if queue or idle else None,
+            pace=pb.PaceChange(pace=pace),
         )
-        requests = Requests(start)
-        return LiveStream(self._stub.Animate(iter(requests)), requests, self._target)
+
+        def begin() -> LiveStream:
+            requests = Requests(start)
+            return LiveStream(self._stub.Animate(iter(requests)), requests, self._target)
+
+        return retrying(begin, retries)
+
+    def perform(
+        self,
+        text: str = "",
+        *,
+        emotion: Emotion | None = None,
+        intensity: float = 1.0,
+        rig: str | CustomRig = "ue5_manny",
+        frame: str | None = None,
+        root_motion: str = "world",
+        foot_lock: bool = True,
+        reach: float = 0.0,
+        ik_bones: bool = False,
+        seed: int = 0,
+        queue: Sequence[Queued] = (),
+        idle: str = "",
+        pace: float = 1.0,
+        buffer_s: float = 0.0,
+        retries: int = 0,
+    ) -> LiveCharacter:
+        """A character to ask for its pose of each moment; arguments as for `animate`.
+
+        Its frames are buffered, its playhead is reported, and what a change replaces is dropped, all by itself.
+        """
+        stream = self.animate(
+            text,
+            emotion=emotion,
+            intensity=intensity,
+            rig=rig,
+            frame=frame,
+            root_motion=root_motion,
+            foot_lock=foot_lock,
+            reach=reach,
+            ik_bones=ik_bones,
+            seed=seed,
+            queue=queue,
+            idle=idle,
+            pace=pace,
+            buffer_s=buffer_s,
+            replaceable=True,
+            retries=retries,
+        )
+        return LiveCharacter(stream)
 
 
 def _checked_seed(seed: int) -> int:

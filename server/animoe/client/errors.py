@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import grpc
 
 from animoe.errors import AniMoEError
 
 _REASON_KEY = "animoe-reason"
+_RETRY_KEY = "animoe-retry-after-ms"
+_MAX_RETRY_S = 60.0
+T = TypeVar("T")
 
 
 class ClientError(AniMoEError):
@@ -20,13 +24,15 @@ class ClientError(AniMoEError):
         code: gRPC status code, for example "NOT_FOUND".
         reason: stable, machine-readable name that callers may switch on, for example "INCOMPATIBLE_SKELETON".
         message: the sentence.
+        retry_after_s: when the server says it may be worth to try again, seconds; None when it does not say.
     """
 
-    def __init__(self, code: str, reason: str, message: str) -> None:
+    def __init__(self, code: str, reason: str, message: str, retry_after_s: float | None = None) -> None:
         super().__init__(message)
         self.code = code
         self.reason = reason
         self.message = message
+        self.retry_after_s = retry_after_s
 
 
 @contextmanager
@@ -46,10 +52,30 @@ def refused(message: str) -> ClientError:
 def _translated(error: grpc.RpcError, target: str) -> ClientError:
     code: grpc.StatusCode = error.code()
     metadata: Any = error.trailing_metadata() or ()
-    reason = dict(metadata).get(_REASON_KEY)
+    said = dict(metadata)
+    reason = said.get(_REASON_KEY)
     if isinstance(reason, str):
-        return ClientError(code.name, reason, error.details() or code.name)
+        return ClientError(code.name, reason, error.details() or code.name, _seconds(said.get(_RETRY_KEY)))
     return ClientError(code.name, code.name, _transport_problem(code, error.details() or "", target))
+
+
+def retrying(call: Callable[[], T], retries: int) -> T:
+    """Makes a call, and again when the server refuses it and says when to try again; at most `retries` times more."""
+    for _ in range(retries):
+        try:
+            return call()
+        except ClientError as error:
+            if error.retry_after_s is None:
+                raise
+            time.sleep(error.retry_after_s)
+    return call()
+
+
+def _seconds(milliseconds: object) -> float | None:
+    """Of a retry hint; it is another's, so it may be anything."""
+    if not isinstance(milliseconds, str) or not milliseconds.isdecimal():
+        return None
+    return min(int(milliseconds[:9]) / 1000, _MAX_RETRY_S)
 
 
 def _transport_problem(code: grpc.StatusCode, details: str, target: str) -> str:

@@ -93,6 +93,42 @@ class FrameBlock:
     def frame_count(self) -> int:
         return len(self.local_rotations)
 
+    def before(self, frame: int) -> FrameBlock:
+        """Without the frames from `frame` on, an index of the stream."""
+        count = max(frame - self.first_frame, 0)
+        return FrameBlock(
+            self.first_frame,
+            self.local_rotations[:count],
+            self.local_translations[:count],
+            self.contacts[:count],
+            self.root_positions[:count],
+            self.root_rotations[:count],
+        )
+
+    def pose(self, frame: int) -> Pose:
+        """One of its frames, an index of the stream."""
+        at = frame - self.first_frame
+        return Pose(
+            frame,
+            self.local_rotations[at],
+            self.local_translations[at],
+            self.contacts[at],
+            self.root_positions[at],
+            self.root_rotations[at],
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Pose:
+    """One frame; arrays as in FrameBlock, without their first axis."""
+
+    frame: int
+    local_rotations: Array
+    local_translations: Array
+    contacts: Array
+    root_position: Array
+    root_rotation: Array
+
 
 @dataclass(frozen=True, eq=False)
 class Motion:
@@ -130,9 +166,12 @@ class Motion:
 
 @dataclass(frozen=True)
 class ControlApplied:
-    """A change of prompt or emotion acts from `first_frame` on; that frame follows.
+    """A change acts from `first_frame` on; the next frames begin there.
 
-    experts, generation, bundle_digest: from there on, as in MotionHeader; a new prompt takes up the newest experts.
+    Attributes:
+        experts, generation, bundle_digest: from there on, as in MotionHeader; a new prompt takes up the newest experts.
+        replaced_frame_count: frames from `first_frame` on that came before and are to be dropped.
+        reserve_s: motion from the playhead on that was kept, seconds; 0 where nothing is replaced.
     """
 
     control_id: int
@@ -140,6 +179,8 @@ class ControlApplied:
     experts: Mapping[str, float] = field(default_factory=dict)
     generation: int = 0
     bundle_digest: str = ""
+    replaced_frame_count: int = 0
+    reserve_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -207,6 +248,8 @@ def read_event(
             _read_experts(applied.experts),
             applied.generation,
             applied.bundle_digest,
+            applied.replaced_frame_count,
+            applied.reserve_s,
         )
     if kind == "control_rejected":
         rejected = response.control_rejected

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import queue
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -19,6 +20,7 @@ from animoe.client.messages import (
     read_frames,
     read_header,
 )
+from animoe.client.queue import Queued, queue_change
 from animoe.v1 import animation_service_pb2 as pb
 
 LiveEvent = FrameBlock | ControlApplied | ControlRejected
@@ -72,13 +74,12 @@ class Requests:
     def __init__(self, start: pb.AnimateStart) -> None:
         self._queue: queue.SimpleQueue[pb.AnimateRequest | None] = queue.SimpleQueue()
         self._queue.put(pb.AnimateRequest(start=start))
-        self._last_id = 0
+        self._ids = itertools.count(1)  # next() is atomic: controls come from any thread
 
     def send(self, request: pb.AnimateRequest) -> int:
-        self._last_id += 1
-        request.control_id = self._last_id
+        request.control_id = next(self._ids)
         self._queue.put(request)
-        return self._last_id
+        return request.control_id
 
     def end(self) -> None:
         self._queue.put(None)
@@ -125,13 +126,46 @@ class LiveStream(_Stream):
             raise
 
     def set_prompt(self, text: str) -> int:
-        """Does this instead from the next block on. Returns the control's number, echoed by its answer."""
+        """Does this instead from now on. Returns the control's number, echoed by its answer."""
         return self._requests.send(pb.AnimateRequest(prompt=pb.PromptChange(text=text)))
 
-    def set_emotion(self, emotion: Emotion | None, intensity: float = 1.0) -> int:
-        """Feels like this from the next block on; None goes back to what the text says."""
-        change = pb.EmotionChange(emotion=emotion_curve(emotion, intensity))
+    def set_emotion(self, emotion: Emotion | None, intensity: float = 1.0, transition_s: float = 0.0) -> int:
+        """Feels like this from now on, reached within `transition_s`; None goes back to what the text says."""
+        change = pb.EmotionChange(emotion=emotion_curve(emotion, intensity), transition_s=transition_s)
         return self._requests.send(pb.AnimateRequest(emotion=change))
+
+    def set_queue(self, prompts: Sequence[Queued], idle: str = "") -> int:
+        """Does these one after the other from now on, then `idle`; empty stands still."""
+        return self._requests.send(pb.AnimateRequest(queue=queue_change(prompts, idle)))
+
+    def set_pace(self, pace: float) -> int:
+        """Moves so much quicker from now on, 0.5 to 2."""
+        return self._requests.send(pb.AnimateRequest(pace=pb.PaceChange(pace=pace)))
+
+    def set_intensity(self, scale: float) -> int:
+        """Shows every emotion so much more strongly from now on, 0 (neutral) to 2."""
+        return self._requests.send(pb.AnimateRequest(intensity=pb.IntensityChange(scale=scale)))
+
+    def pause(self) -> int:
+        """Freezes time; no frames come until `resume`."""
+        return self._requests.send(pb.AnimateRequest(pause=pb.AnimatePause()))
+
+    def resume(self) -> int:
+        """Lets time run again."""
+        return self._requests.send(pb.AnimateRequest(resume=pb.AnimateResume()))
+
+    def report_playhead(
+        self, frame: float, held_frame_count: int = 0, held_for_s: float = 0.0, stall_count: int = 0
+    ) -> None:
+        """Says where the caller plays, see PlayheadReport in animation_service.proto; a few times a second.
+
+        From the first report on, frames that have come may be replaced: see ControlApplied. `Client.perform` does
+        all of this by itself.
+        """
+        report = pb.PlayheadReport(
+            frame=frame, held_frame_count=held_frame_count, held_for_s=held_for_s, stall_count=stall_count
+        )
+        self._requests.send(pb.AnimateRequest(playhead=report))
 
     def stop(self) -> None:
         """Asks the server to end; iterate on to see what is still under way."""

@@ -66,9 +66,7 @@ class AnimationServicer(animation_service_pb2_grpc.AnimationServiceServicer):
     async def GetCapabilities(self, request: pb.GetCapabilitiesRequest, context: Context) -> pb.GetCapabilitiesResponse:
         rigs = await self._compute.run(rig_profiles)
         limits = limits_to_proto(self._limits, self._slots.clip_limit)
-        return capabilities_to_proto(
-            self._ready_engine().info, rigs, self._slots.limit, self.max_upload_bytes, limits
-        )
+        return capabilities_to_proto(self._ready_engine().info, rigs, self._slots.limit, self.max_upload_bytes, limits)
 
     async def GenerateClip(self, request: pb.GenerateClipRequest, context: Context) -> None:
         engine = self._ready_engine()

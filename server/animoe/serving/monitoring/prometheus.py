@@ -128,7 +128,9 @@ def _counters(tally: Tally) -> Iterator[Metric]:
     for reason, count in tally.refusals.items():
         refusals.add_metric([reason], count)
     yield refusals
-    cuts = CounterMetricFamily("animoe_cuts", "Streams ended by an error after they began, by reason.", labels=["reason"])
+    cuts = CounterMetricFamily(
+        "animoe_cuts", "Streams ended by an error after they began, by reason.", labels=["reason"]
+    )
     for reason, count in tally.cuts.items():
         cuts.add_metric([reason], count)
     yield cuts

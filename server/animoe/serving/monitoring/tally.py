@@ -20,7 +20,8 @@ class Tally:
         first_frames, steps, margins: seconds. batches: characters in a step.
         missed: late blocks. frames: sent. opened: live sessions. queue_depth: as last heard.
         sessions: live session -> its experts and their shares.
-        refusals: streams refused, by reason. cuts: streams that were let in and ended by an error. calls: calls that ended, by method and gRPC code.
+        refusals: streams refused, by reason. cuts: streams that were let in and ended by an error.
+        calls: calls that ended, by method and gRPC code.
     """
 
     def __init__(self) -> None:
