@@ -67,6 +67,21 @@ def _planner(folder: Path, state: ScenarioState, random: np.random.Generator) ->
     return {f"planner.{name}": value for name, value in weights.items()} | {"emotion.weight": emotion}
 
 
+class Clock:
+    """Shows the time that a test sets; starts at 100 s."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
 @pytest.fixture
 def publish_expert() -> Callable[..., Column]:
     return publish_by_hand

@@ -90,8 +90,8 @@ class AnimationServicer(animation_service_pb2_grpc.AnimationServiceServicer):
     async def Animate(self, requests: AsyncIterator[pb.AnimateRequest], context: Context) -> None:
         engine = self._ready_engine()
         start = await self._first_start(requests)
-        session_request, changes = session_request_from_proto(start), start_changes(start)
-        playback = playback_from_proto(start.playback)
+        changes, playback = start_changes(start), playback_from_proto(start.playback)
+        session_request = session_request_from_proto(start)
         async with self._admission.live() as opening:
             retargeter = await self._compute.run(_retargeter, start.rig)
             session = await self._compute.run(_open, engine, session_request, changes)

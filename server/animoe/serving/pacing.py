@@ -76,8 +76,8 @@ class Pacer:
         """Seconds, >= 0, until that many frames more may leave."""
         ahead_s = (self.sent_frame + frame_count - self.frame) / self._frame_rate_hz
         if ahead_s < -MAX_LAG_S:
-            self._move(self.sent_frame + frame_count)  # the playhead waited for us at the last frame
-            ahead_s = 0.0
+            self._move(self.sent_frame)  # the playhead waited for us at the last frame
+            ahead_s = frame_count / self._frame_rate_hz
         return max(0.0, ahead_s - self.lead_s)
 
     def runs_out_s(self) -> float:
