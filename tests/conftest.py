@@ -25,6 +25,7 @@ from animoe.formats import write_clip
 from animoe.motion.clip import Clip
 from animoe.rig import CANONICAL_JOINTS, canonical_skeleton
 from animoe.rig.rotations import IDENTITY, from_axis_angle
+from animoe.serving.limits import Limits
 from animoe.serving.server import AnimationServer, ServerConfig
 
 
@@ -43,6 +44,10 @@ def logs_as_before() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def engine() -> Engine:
     return Engine.load()
+
+
+UNWATCHED = Limits(watch_load=False)
+"""A test machine may be so busy that a server refuses streams with good reason; tests of that say so."""
 
 
 @dataclass
@@ -69,7 +74,7 @@ def run_server(load_engine: Callable[[], Any], **config: Any) -> RunningServer:
     ready = threading.Event()
 
     async def serve() -> None:
-        server = AnimationServer(ServerConfig(port=0, **config), load_engine)
+        server = AnimationServer(ServerConfig(**({"port": 0, "limits": UNWATCHED} | config)), load_engine)
         port = await server.listen()
         await server.load()
         leave = asyncio.Event()

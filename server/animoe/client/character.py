@@ -41,6 +41,7 @@ class LiveCharacter:
         self._answers: dict[int, ControlApplied | ControlRejected] = {}
         self._error: ClientError | None = None
         self._left = threading.Event()
+        self._given = -1  # the last frame of `poses`
         for work in (self._read, self._report):
             threading.Thread(target=work, name="animoe-character", daemon=True).start()
 
@@ -74,12 +75,11 @@ class LiveCharacter:
             return shown
 
     def poses(self) -> Iterator[Pose]:
-        """Every frame that is shown, when it is due, until the session has ended."""
-        last = -1
+        """Each frame when it is due, until the session has ended; called again it goes on."""
         while True:
             pose = self.pose()
-            if pose is not None and pose.frame != last:
-                last = pose.frame
+            if pose is not None and pose.frame != self._given:
+                self._given = pose.frame
                 yield pose
             with self._changed:
                 if self._player.finished:
@@ -166,7 +166,7 @@ class LiveCharacter:
         except ClientError as error:
             self._error = error
         finally:
-            self._left.set()
+            self.close()
             with self._changed:
                 self._player.ended = True
                 self._changed.notify_all()

@@ -227,7 +227,7 @@ class Client:
             seed=_checked_seed(seed),
             playback=pb.Playback(buffer_s=buffer_s, replaceable=replaceable),
             queue=queue_change(queue, idle) if queue or idle else None,
-            pace=pb.PaceChange(pace=pace),
+            pace=None if pace == 1 else pb.PaceChange(pace=pace),
         )
 
         def begin() -> LiveStream:

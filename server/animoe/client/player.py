@@ -54,8 +54,9 @@ class Player:
 
     @property
     def finished(self) -> bool:
-        """Whether the last frame was shown."""
-        return self.ended and self._shown is not None and self._shown.frame + 1 >= self.held_frame_count
+        """Whether nothing more will be shown."""
+        seen = 0 if self._shown is None else self._shown.frame + 1
+        return self.ended and (self.paused or seen >= self.held_frame_count)
 
     def add(self, block: FrameBlock) -> None:
         """Takes in the next frames. Raises ClientError when there is a gap before them."""
@@ -113,7 +114,10 @@ class Player:
         if not self._waits and not self.ended:
             self.stall_count += 1
         self._waits = True
-        self._stand_at(max(self.held_frame_count, 0 if self._shown is None else self._shown.frame + 1))
+        next_frame = 0 if self._shown is None else self._shown.frame + 1
+        if next_frame < self.held_frame_count:
+            self._show(self.held_frame_count - 1)
+        self._stand_at(max(self.held_frame_count, next_frame))
 
     def _stand_at(self, frame: float) -> None:
         self._frame = frame
