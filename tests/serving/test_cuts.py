@@ -40,7 +40,7 @@ class Caller:
                 yield from then()
             self._ended.wait(30)
 
-        return self.stub.Animate(send())
+        return self.stub.Animate(send(), timeout=20)
 
     def close(self) -> None:
         self._ended.set()

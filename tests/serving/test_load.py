@@ -132,8 +132,9 @@ class TestAdmission:
                 await go.wait()
 
         crowd = [asyncio.create_task(come(number)) for number in range(256)]
-        while len(inside) < 256:
-            await asyncio.sleep(0.001)
+        async with asyncio.timeout(10):
+            while len(inside) < 256:
+                await asyncio.sleep(0.001)
         assert slots.active == 256 and most == MAX_OPENING
         assert "--max-streams" in await full_without_hint_range(admission)
         go.set()
@@ -142,10 +143,11 @@ class TestAdmission:
 
     async def test_who_leaves_before_its_first_frame_gives_its_turn_back(self, load: Load, clock: Any) -> None:
         admission = Admission(StreamSlots(256), load, Limits(), clock)
-        for _ in range(3 * MAX_OPENING):
-            with pytest.raises(RuntimeError):
-                async with admission.live():
-                    raise RuntimeError
+        async with asyncio.timeout(5):
+            for _ in range(3 * MAX_OPENING):
+                with pytest.raises(RuntimeError):
+                    async with admission.live():
+                        raise RuntimeError
 
     async def test_a_newcomer_that_waits_sees_what_those_before_it_did(self, load: Load, clock: Any) -> None:
         """Hundreds come while all is well; the first of them are too many already."""
