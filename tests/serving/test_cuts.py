@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -48,7 +49,7 @@ class Caller:
 
 @pytest.fixture
 def server(start_server: Callable[..., Any]) -> Any:
-    return start_server(limits=LIMITS)
+    return start_server(limits=LIMITS, metrics_port=0)
 
 
 @pytest.fixture
@@ -94,8 +95,8 @@ def until(fact: Callable[[], bool]) -> None:
 
 
 def cuts(server: Any) -> dict[str, int]:
-    with server.server.monitor.tally() as tally:
-        return dict(tally.cuts)
+    with Client(server.target) as client:
+        return client.status().cuts
 
 
 @pytest.mark.usefixtures("bystander")
@@ -110,6 +111,9 @@ class TestGreedy:
         assert (code, reason) == ("RESOURCE_EXHAUSTED", "TOO_MANY_MESSAGES")
         assert took_s < 5
         until(lambda: cuts(server) == {"TOO_MANY_MESSAGES": 1})
+        metrics = f"http://127.0.0.1:{server.server.metrics_port}/metrics"
+        with urllib.request.urlopen(metrics, timeout=10) as answer:
+            assert b'animoe_cuts_total{reason="TOO_MANY_MESSAGES"} 1.0' in answer.read()
         until(lambda: any(record.getMessage() == "Animate cut" for record in caplog.records))
 
     def test_a_message_too_large(self, caller: Caller) -> None:
@@ -181,6 +185,18 @@ class TestIdle:
     def test_nothing_to_start_with(self, server: Any, caller: Caller) -> None:
         assert end_of(caller.begin())[:2] == ("DEADLINE_EXCEEDED", "NO_START")
         assert server.server.slots.active == 0 and cuts(server) == {}
+
+    def test_of_those_there_may_be_so_many(
+        self, start_server: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("animoe.serving.animation_servicer._MIN_SILENT", 2)
+        server = start_server(max_streams=2, limits=LIMITS)
+        with grpc.insecure_channel(server.target) as channel:
+            caller = Caller(animation_service_pb2_grpc.AnimationServiceStub(channel))
+            calls = [caller.begin() for _ in range(3)]
+            found = sorted(end_of(call)[:2] for call in calls)
+            caller.close()
+        assert found == [("DEADLINE_EXCEEDED", "NO_START")] * 2 + [("RESOURCE_EXHAUSTED", "OVERLOADED")]
 
 
 def test_zero_means_never(start_server: Callable[..., Any]) -> None:

@@ -108,6 +108,7 @@ def describe(status: Status, target: str) -> list[str]:
         f"server       {_memory(status.rss_bytes)}, {status.cpu_share:.2f} processors busy",
     ]
     lines += [f"refused      {_counts(status.refusals)}"] if status.refusals else []
+    lines += [f"cut          {_counts(status.cuts)}"] if status.cuts else []
     lines += [f"jobs         {_counts(status.jobs)}"] if status.jobs else []
     return [printable(line) for line in [*lines, *_experts(status)]]
 

@@ -36,7 +36,8 @@ class Status:
         deadlines_missed: late blocks since the start; `deadlines_missed_recently` in the window.
         queue_depth: characters that wait for a step.
         experts: NAME@VERSION or "base" -> sum of its shares over the live characters, most used first.
-        refusals: reason -> streams refused. jobs: state -> jobs.
+        refusals: reason -> streams refused. cuts: reason -> streams ended by an error after they began.
+        jobs: state -> jobs.
         rss_bytes: memory of the server, 0 = unknown. cpu_share: processors that it keeps busy.
     """
 
@@ -64,6 +65,7 @@ class Status:
     queue_depth: int
     experts: dict[str, float]
     refusals: dict[str, int]
+    cuts: dict[str, int]
     jobs: dict[str, int]
     rss_bytes: int
     cpu_share: float
@@ -116,6 +118,7 @@ def read_status(status: pb.ServerStatus) -> Status:
         queue_depth=status.queue_depth,
         experts={item.expert: item.characters for item in status.experts},
         refusals={item.reason: item.count for item in status.refusals},
+        cuts={item.reason: item.count for item in status.cuts},
         jobs={_job_state(item.state): item.count for item in status.jobs},
         rss_bytes=status.rss_bytes,
         cpu_share=status.cpu_share,

@@ -37,6 +37,9 @@ from animoe.serving.load import Load
 from animoe.v1 import animation_service_pb2 as pb
 from animoe.v1 import animation_service_pb2_grpc, clip_pb2, skeleton_pb2
 
+_MIN_SILENT = 64
+"""Calls without a `start` that may wait for it; more only where more streams may run."""
+
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
@@ -129,7 +132,7 @@ class AnimationServicer(animation_service_pb2_grpc.AnimationServiceServicer):
 
     async def _first_start(self, requests: AsyncIterator[pb.AnimateRequest]) -> pb.AnimateStart:
         """Raises TimedOut, FailedPrecondition, or Overloaded when many say nothing."""
-        if self._silent >= self._slots.limit:
+        if self._silent >= max(self._slots.limit, _MIN_SILENT):
             raise Overloaded(f"{self._silent} sessions have begun without saying `start`; try again", retry_after_s=1.0)
         self._silent += 1
         try:

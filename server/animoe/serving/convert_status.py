@@ -56,6 +56,7 @@ def status_to_proto(status: Status) -> pb.ServerStatus:
         queue_depth=status.queue_depth,
         experts=[pb.ExpertUse(expert=name, characters=count) for name, count in status.experts.items()],
         refusals=[pb.Refusal(reason=reason, count=count) for reason, count in status.refusals.items()],
+        cuts=[pb.Refusal(reason=reason, count=count) for reason, count in status.cuts.items()],
         jobs=[pb.JobCount(state=job_state_to_proto(state), count=count) for state, count in status.jobs.items()],
         rss_bytes=status.rss_bytes,
         cpu_share=status.cpu_share,

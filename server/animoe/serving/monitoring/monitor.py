@@ -152,6 +152,7 @@ class Monitor(Observer):
                 queue_depth=tally.queue_depth,
                 experts=tally.experts(),
                 refusals=dict(tally.refusals),
+                cuts=dict(tally.cuts),
                 jobs=self.jobs,
                 rss_bytes=rss_bytes(),
                 cpu_share=self._cpu.share(now),

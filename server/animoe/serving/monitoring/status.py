@@ -45,6 +45,7 @@ class Status:
     queue_depth: int
     experts: Mapping[str, float]
     refusals: Mapping[str, int]
+    cuts: Mapping[str, int]
     jobs: Mapping[JobState, int]
     rss_bytes: int
     cpu_share: float
