@@ -17,7 +17,7 @@ from pathlib import Path
 
 from animoe.bundle.manifest import default_bundle
 from animoe.engine.character import Character
-from animoe.engine.finishing import Deliver, choose, fail, finish
+from animoe.engine.finishing import choose, fail, finish, hand_out
 from animoe.engine.observer import NOBODY, Observer
 from animoe.engine.requests import ClipRequest, SessionRequest
 from animoe.engine.runtime import Runtime
@@ -63,12 +63,10 @@ class Engine:
 
     Attributes:
         observer: hears of every step.
-        deliver: runs what hands out the frames of a batch; an event loop may take them all at one time.
     """
 
     def __init__(self, runtime: Runtime, clock: Callable[[], float] = time.monotonic) -> None:
         self.observer: Observer = NOBODY
-        self.deliver: Deliver = _at_once
         self._runtime = runtime
         self._scheduler = Scheduler(runtime.runner.company)
         self._clock = clock
@@ -132,7 +130,7 @@ class Engine:
             codes = self._runtime.step([pull.row for pull in pulls])
             self._finish(pulls, choose(self._runtime, pulls, codes), started)
         except BaseException as error:  # everybody who waits must hear of it
-            fail(pulls, error, self.deliver)
+            fail(pulls, error)
         self.observer.queue(len(self._scheduler))
 
     def ask(self, pull: Pull) -> None:
@@ -155,7 +153,7 @@ class Engine:
         with self._lock:
             self._closed, thread = True, self._thread
         left = self._scheduler.close()
-        self.deliver(lambda: [pull.found.cancel() for pull in left])
+        hand_out([pull.found.cancel for pull in left], left)
         if thread is not None:
             thread.join()
 
@@ -187,7 +185,7 @@ class Engine:
         """Here, or beside the next step when others wait for that."""
 
         def work() -> None:
-            finish(pulls, features, self.deliver)
+            finish(pulls, features)
             self.observer.step(len(pulls), self._clock() - started_s)
 
         if not len(self._scheduler):
@@ -196,10 +194,6 @@ class Engine:
         if self._finishing is not None:
             self._finishing.result()  # no more than one batch behind
         self._finishing = self._finisher.submit(work)
-
-
-def _at_once(work: Callable[[], object]) -> None:
-    work()
 
 
 @atexit.register

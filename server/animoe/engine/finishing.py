@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
 
 import numpy as np
 
@@ -13,11 +16,8 @@ from animoe.motion.pose_block import PoseBlock
 from animoe.retarget.solver import Retargeter, RigBlock
 from animoe.rig.rotations import Array
 
-Deliver = Callable[[Callable[[], object]], object]
-"""Runs what hands frames to those who wait, all of a batch in one go: where and when is its own business."""
 
-
-def finish(pulls: Sequence[Pull], features: Array, deliver: Deliver) -> None:
+def finish(pulls: Sequence[Pull], features: Array) -> None:
     """Hands out the frames of a step; an error goes to everybody who waits.
 
     Args:
@@ -26,24 +26,32 @@ def finish(pulls: Sequence[Pull], features: Array, deliver: Deliver) -> None:
     try:
         found = _on_rigs(pulls, _posed(pulls, features))
     except BaseException as error:
-        fail(pulls, error, deliver)
-        return
-
-    def hand_out() -> None:
-        for pull, frames in zip(pulls, found, strict=True):
-            pull.done(frames, None)
-
-    deliver(hand_out)
+        fail(pulls, error)
+    else:
+        hand_out([partial(pull.done, frames, None) for pull, frames in zip(pulls, found, strict=True)], pulls)
 
 
-def fail(pulls: Sequence[Pull], error: BaseException, deliver: Deliver) -> None:
+def fail(pulls: Sequence[Pull], error: BaseException) -> None:
     """Tells everybody who waits still."""
+    hand_out([partial(pull.done, None, error) for pull in pulls], pulls)
 
-    def hand_out() -> None:
-        for pull in pulls:
-            pull.done(None, error)
 
-    deliver(hand_out)
+def hand_out(answers: Sequence[Callable[[], object]], pulls: Sequence[Pull]) -> None:
+    """Gives each pull its answer. An event loop is woken once for all who wait in it."""
+    by_loop: dict[asyncio.AbstractEventLoop, list[Callable[[], object]]] = {}
+    for answer, pull in zip(answers, pulls, strict=True):
+        if isinstance(pull.found, asyncio.Future):
+            by_loop.setdefault(pull.found.get_loop(), []).append(answer)
+        else:
+            answer()
+    for loop, waiting in by_loop.items():
+        with suppress(RuntimeError):  # it is closed: nobody waits there any more
+            loop.call_soon_threadsafe(_all, waiting)
+
+
+def _all(answers: Sequence[Callable[[], object]]) -> None:
+    for answer in answers:
+        answer()
 
 
 def choose(runtime: Runtime, pulls: Sequence[Pull], codes: Array) -> Array:

@@ -7,6 +7,7 @@ of their deadlines.
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import InvalidStateError
@@ -65,7 +66,7 @@ class Pull:
         """Hands out the frames or the error, once; whoever gave up gets nothing."""
         if self.found.done():
             return
-        with suppress(InvalidStateError):  # cancelled in this very moment
+        with suppress(InvalidStateError, asyncio.InvalidStateError):  # cancelled in this very moment
             if error is not None:
                 self.found.set_exception(error)
             else:

@@ -225,7 +225,7 @@ class LiveSession:
         return found
 
     def send_frames(self, to: Answer, deadline_s: float, retargeter: Retargeter, state: RetargetState) -> None:
-        """`ask_frames` for whoever brings a future: one of asyncio where `Engine.deliver` runs in its loop."""
+        """`ask_frames` for whoever brings a future, of `concurrent.futures` or of asyncio."""
         self._ask(deadline_s, (retargeter, state), to)
 
     def _ask(

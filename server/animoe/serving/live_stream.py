@@ -14,7 +14,7 @@ from typing import Protocol
 from animoe.engine import LiveSession
 from animoe.engine.scheduler import URGENT_S
 from animoe.errors import AniMoEError, InvalidRequest, TimedOut
-from animoe.retarget.solver import Retargeter
+from animoe.retarget.solver import Retargeter, RigBlock
 from animoe.serving.compute import Compute
 from animoe.serving.convert import experts_to_proto, frames_to_proto
 from animoe.serving.convert_live import Change, Playback, change_from_proto, message_cost, playhead_from_proto
@@ -214,7 +214,9 @@ class LiveStream:
         asked_s = self._session.clock()
         needed_s = self._pacer.runs_out_s() - (self._reserve.round_trip_s if self._pacer.reported else 0.0)
         deadline_s = min(needed_s, asked_s + _PATIENCE_S)
-        block = await asyncio.wrap_future(self._session.ask_frames(deadline_s, self._retargeter, self._state))
+        found: asyncio.Future[RigBlock] = asyncio.get_running_loop().create_future()
+        self._session.send_frames(found, deadline_s, self._retargeter, self._state)
+        block = await found
         self._load.made(max(asked_s, deadline_s - URGENT_S), needed_s, counts=not self._fresh)
         frames = frames_to_proto(block)
         self._block_frames, self._fresh = frames.frame_count, False

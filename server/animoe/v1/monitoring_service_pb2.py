@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from animoe.v1 import job_service_pb2 as animoe_dot_v1_dot_job__service__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"animoe/v1/monitoring_service.proto\x12\tanimoe.v1\x1a\x1b\x61nimoe/v1/job_service.proto\"\x12\n\x10GetStatusRequest\"<\n\x11GetStatusResponse\x12\'\n\x06status\x18\x01 \x01(\x0b\x32\x17.animoe.v1.ServerStatus\"(\n\x12WatchStatusRequest\x12\x12\n\ninterval_s\x18\x01 \x01(\x01\">\n\x13WatchStatusResponse\x12\'\n\x06status\x18\x01 \x01(\x0b\x32\x17.animoe.v1.ServerStatus\"\xcc\x05\n\x0cServerStatus\x12\x16\n\x0eserver_version\x18\x01 \x01(\t\x12%\n\x05state\x18\x02 \x01(\x0e\x32\x16.animoe.v1.ServerState\x12\x10\n\x08uptime_s\x18\x03 \x01(\x01\x12\x13\n\x0b\x62undle_name\x18\x04 \x01(\t\x12\x15\n\rbundle_digest\x18\x05 \x01(\t\x12\x12\n\ngeneration\x18\x06 \x01(\x03\x12\x15\n\rsession_count\x18\x07 \x01(\x05\x12\x14\n\x0cstream_count\x18\x08 \x01(\x05\x12\x18\n\x10max_stream_count\x18\t \x01(\x05\x12\x17\n\x0fsessions_opened\x18\n \x01(\x03\x12\x10\n\x08window_s\x18\x0b \x01(\x01\x12\x19\n\x11\x66rames_per_second\x18\x0c \x01(\x01\x12\x13\n\x0b\x66rames_sent\x18\r \x01(\x03\x12\'\n\x0b\x66irst_frame\x18\x0e \x01(\x0b\x32\x12.animoe.v1.Latency\x12 \n\x04step\x18\x0f \x01(\x0b\x32\x12.animoe.v1.Latency\x12\x12\n\nbatch_mean\x18\x10 \x01(\x01\x12\x11\n\tbatch_max\x18\x11 \x01(\x05\x12\x14\n\x0cmargin_p50_s\x18\x12 \x01(\x01\x12\x13\n\x0bmargin_p1_s\x18\x13 \x01(\x01\x12\x18\n\x10\x64\x65\x61\x64lines_missed\x18\x14 \x01(\x03\x12!\n\x19\x64\x65\x61\x64lines_missed_recently\x18\x15 \x01(\x03\x12\x13\n\x0bqueue_depth\x18\x16 \x01(\x05\x12%\n\x07\x65xperts\x18\x17 \x03(\x0b\x32\x14.animoe.v1.ExpertUse\x12$\n\x08refusals\x18\x18 \x03(\x0b\x32\x12.animoe.v1.Refusal\x12!\n\x04jobs\x18\x19 \x03(\x0b\x32\x13.animoe.v1.JobCount\x12\x11\n\trss_bytes\x18\x1a \x01(\x03\x12\x11\n\tcpu_share\x18\x1b \x01(\x01J\x04\x08\x1c\x10)\"E\n\x07Latency\x12\r\n\x05\x63ount\x18\x01 \x01(\x03\x12\r\n\x05p50_s\x18\x02 \x01(\x01\x12\r\n\x05p99_s\x18\x03 \x01(\x01\x12\r\n\x05max_s\x18\x04 \x01(\x01\"/\n\tExpertUse\x12\x0e\n\x06\x65xpert\x18\x01 \x01(\t\x12\x12\n\ncharacters\x18\x02 \x01(\x01\"(\n\x07Refusal\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\r\n\x05\x63ount\x18\x02 \x01(\x03\"=\n\x08JobCount\x12\"\n\x05state\x18\x01 \x01(\x0e\x32\x13.animoe.v1.JobState\x12\r\n\x05\x63ount\x18\x02 \x01(\x03*z\n\x0bServerState\x12\x1c\n\x18SERVER_STATE_UNSPECIFIED\x10\x00\x12\x18\n\x14SERVER_STATE_LOADING\x10\x01\x12\x18\n\x14SERVER_STATE_SERVING\x10\x02\x12\x19\n\x15SERVER_STATE_STOPPING\x10\x03\x32\xab\x01\n\x11MonitoringService\x12\x46\n\tGetStatus\x12\x1b.animoe.v1.GetStatusRequest\x1a\x1c.animoe.v1.GetStatusResponse\x12N\n\x0bWatchStatus\x12\x1d.animoe.v1.WatchStatusRequest\x1a\x1e.animoe.v1.WatchStatusResponse0\x01\x42\x0c\xaa\x02\tAniMoE.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"animoe/v1/monitoring_service.proto\x12\tanimoe.v1\x1a\x1b\x61nimoe/v1/job_service.proto\"\x12\n\x10GetStatusRequest\"<\n\x11GetStatusResponse\x12\'\n\x06status\x18\x01 \x01(\x0b\x32\x17.animoe.v1.ServerStatus\"(\n\x12WatchStatusRequest\x12\x12\n\ninterval_s\x18\x01 \x01(\x01\">\n\x13WatchStatusResponse\x12\'\n\x06status\x18\x01 \x01(\x0b\x32\x17.animoe.v1.ServerStatus\"\xee\x05\n\x0cServerStatus\x12\x16\n\x0eserver_version\x18\x01 \x01(\t\x12%\n\x05state\x18\x02 \x01(\x0e\x32\x16.animoe.v1.ServerState\x12\x10\n\x08uptime_s\x18\x03 \x01(\x01\x12\x13\n\x0b\x62undle_name\x18\x04 \x01(\t\x12\x15\n\rbundle_digest\x18\x05 \x01(\t\x12\x12\n\ngeneration\x18\x06 \x01(\x03\x12\x15\n\rsession_count\x18\x07 \x01(\x05\x12\x14\n\x0cstream_count\x18\x08 \x01(\x05\x12\x18\n\x10max_stream_count\x18\t \x01(\x05\x12\x17\n\x0fsessions_opened\x18\n \x01(\x03\x12\x10\n\x08window_s\x18\x0b \x01(\x01\x12\x19\n\x11\x66rames_per_second\x18\x0c \x01(\x01\x12\x13\n\x0b\x66rames_sent\x18\r \x01(\x03\x12\'\n\x0b\x66irst_frame\x18\x0e \x01(\x0b\x32\x12.animoe.v1.Latency\x12 \n\x04step\x18\x0f \x01(\x0b\x32\x12.animoe.v1.Latency\x12\x12\n\nbatch_mean\x18\x10 \x01(\x01\x12\x11\n\tbatch_max\x18\x11 \x01(\x05\x12\x14\n\x0cmargin_p50_s\x18\x12 \x01(\x01\x12\x13\n\x0bmargin_p1_s\x18\x13 \x01(\x01\x12\x18\n\x10\x64\x65\x61\x64lines_missed\x18\x14 \x01(\x03\x12!\n\x19\x64\x65\x61\x64lines_missed_recently\x18\x15 \x01(\x03\x12\x13\n\x0bqueue_depth\x18\x16 \x01(\x05\x12%\n\x07\x65xperts\x18\x17 \x03(\x0b\x32\x14.animoe.v1.ExpertUse\x12$\n\x08refusals\x18\x18 \x03(\x0b\x32\x12.animoe.v1.Refusal\x12!\n\x04jobs\x18\x19 \x03(\x0b\x32\x13.animoe.v1.JobCount\x12\x11\n\trss_bytes\x18\x1a \x01(\x03\x12\x11\n\tcpu_share\x18\x1b \x01(\x01\x12 \n\x04\x63uts\x18\x1c \x03(\x0b\x32\x12.animoe.v1.RefusalJ\x04\x08\x1d\x10)\"E\n\x07Latency\x12\r\n\x05\x63ount\x18\x01 \x01(\x03\x12\r\n\x05p50_s\x18\x02 \x01(\x01\x12\r\n\x05p99_s\x18\x03 \x01(\x01\x12\r\n\x05max_s\x18\x04 \x01(\x01\"/\n\tExpertUse\x12\x0e\n\x06\x65xpert\x18\x01 \x01(\t\x12\x12\n\ncharacters\x18\x02 \x01(\x01\"(\n\x07Refusal\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\r\n\x05\x63ount\x18\x02 \x01(\x03\"=\n\x08JobCount\x12\"\n\x05state\x18\x01 \x01(\x0e\x32\x13.animoe.v1.JobState\x12\r\n\x05\x63ount\x18\x02 \x01(\x03*z\n\x0bServerState\x12\x1c\n\x18SERVER_STATE_UNSPECIFIED\x10\x00\x12\x18\n\x14SERVER_STATE_LOADING\x10\x01\x12\x18\n\x14SERVER_STATE_SERVING\x10\x02\x12\x19\n\x15SERVER_STATE_STOPPING\x10\x03\x32\xab\x01\n\x11MonitoringService\x12\x46\n\tGetStatus\x12\x1b.animoe.v1.GetStatusRequest\x1a\x1c.animoe.v1.GetStatusResponse\x12N\n\x0bWatchStatus\x12\x1d.animoe.v1.WatchStatusRequest\x1a\x1e.animoe.v1.WatchStatusResponse0\x01\x42\x0c\xaa\x02\tAniMoE.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,8 +33,8 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'animoe.v1.monitoring_servic
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\252\002\tAniMoE.V1'
-  _globals['_SERVERSTATE']._serialized_start=1210
-  _globals['_SERVERSTATE']._serialized_end=1332
+  _globals['_SERVERSTATE']._serialized_start=1244
+  _globals['_SERVERSTATE']._serialized_end=1366
   _globals['_GETSTATUSREQUEST']._serialized_start=78
   _globals['_GETSTATUSREQUEST']._serialized_end=96
   _globals['_GETSTATUSRESPONSE']._serialized_start=98
@@ -44,15 +44,15 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_WATCHSTATUSRESPONSE']._serialized_start=202
   _globals['_WATCHSTATUSRESPONSE']._serialized_end=264
   _globals['_SERVERSTATUS']._serialized_start=267
-  _globals['_SERVERSTATUS']._serialized_end=983
-  _globals['_LATENCY']._serialized_start=985
-  _globals['_LATENCY']._serialized_end=1054
-  _globals['_EXPERTUSE']._serialized_start=1056
-  _globals['_EXPERTUSE']._serialized_end=1103
-  _globals['_REFUSAL']._serialized_start=1105
-  _globals['_REFUSAL']._serialized_end=1145
-  _globals['_JOBCOUNT']._serialized_start=1147
-  _globals['_JOBCOUNT']._serialized_end=1208
-  _globals['_MONITORINGSERVICE']._serialized_start=1335
-  _globals['_MONITORINGSERVICE']._serialized_end=1506
+  _globals['_SERVERSTATUS']._serialized_end=1017
+  _globals['_LATENCY']._serialized_start=1019
+  _globals['_LATENCY']._serialized_end=1088
+  _globals['_EXPERTUSE']._serialized_start=1090
+  _globals['_EXPERTUSE']._serialized_end=1137
+  _globals['_REFUSAL']._serialized_start=1139
+  _globals['_REFUSAL']._serialized_end=1179
+  _globals['_JOBCOUNT']._serialized_start=1181
+  _globals['_JOBCOUNT']._serialized_end=1242
+  _globals['_MONITORINGSERVICE']._serialized_start=1369
+  _globals['_MONITORINGSERVICE']._serialized_end=1540
 # @@protoc_insertion_point(module_scope)

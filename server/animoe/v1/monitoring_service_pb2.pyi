@@ -42,7 +42,7 @@ class WatchStatusResponse(_message.Message):
     def __init__(self, status: _Optional[_Union[ServerStatus, _Mapping]] = ...) -> None: ...
 
 class ServerStatus(_message.Message):
-    __slots__ = ("server_version", "state", "uptime_s", "bundle_name", "bundle_digest", "generation", "session_count", "stream_count", "max_stream_count", "sessions_opened", "window_s", "frames_per_second", "frames_sent", "first_frame", "step", "batch_mean", "batch_max", "margin_p50_s", "margin_p1_s", "deadlines_missed", "deadlines_missed_recently", "queue_depth", "experts", "refusals", "jobs", "rss_bytes", "cpu_share")
+    __slots__ = ("server_version", "state", "uptime_s", "bundle_name", "bundle_digest", "generation", "session_count", "stream_count", "max_stream_count", "sessions_opened", "window_s", "frames_per_second", "frames_sent", "first_frame", "step", "batch_mean", "batch_max", "margin_p50_s", "margin_p1_s", "deadlines_missed", "deadlines_missed_recently", "queue_depth", "experts", "refusals", "jobs", "rss_bytes", "cpu_share", "cuts")
     SERVER_VERSION_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
     UPTIME_S_FIELD_NUMBER: _ClassVar[int]
@@ -70,6 +70,7 @@ class ServerStatus(_message.Message):
     JOBS_FIELD_NUMBER: _ClassVar[int]
     RSS_BYTES_FIELD_NUMBER: _ClassVar[int]
     CPU_SHARE_FIELD_NUMBER: _ClassVar[int]
+    CUTS_FIELD_NUMBER: _ClassVar[int]
     server_version: str
     state: ServerState
     uptime_s: float
@@ -97,7 +98,8 @@ class ServerStatus(_message.Message):
     jobs: _containers.RepeatedCompositeFieldContainer[JobCount]
     rss_bytes: int
     cpu_share: float
-    def __init__(self, server_version: _Optional[str] = ..., state: _Optional[_Union[ServerState, str]] = ..., uptime_s: _Optional[float] = ..., bundle_name: _Optional[str] = ..., bundle_digest: _Optional[str] = ..., generation: _Optional[int] = ..., session_count: _Optional[int] = ..., stream_count: _Optional[int] = ..., max_stream_count: _Optional[int] = ..., sessions_opened: _Optional[int] = ..., window_s: _Optional[float] = ..., frames_per_second: _Optional[float] = ..., frames_sent: _Optional[int] = ..., first_frame: _Optional[_Union[Latency, _Mapping]] = ..., step: _Optional[_Union[Latency, _Mapping]] = ..., batch_mean: _Optional[float] = ..., batch_max: _Optional[int] = ..., margin_p50_s: _Optional[float] = ..., margin_p1_s: _Optional[float] = ..., deadlines_missed: _Optional[int] = ..., deadlines_missed_recently: _Optional[int] = ..., queue_depth: _Optional[int] = ..., experts: _Optional[_Iterable[_Union[ExpertUse, _Mapping]]] = ..., refusals: _Optional[_Iterable[_Union[Refusal, _Mapping]]] = ..., jobs: _Optional[_Iterable[_Union[JobCount, _Mapping]]] = ..., rss_bytes: _Optional[int] = ..., cpu_share: _Optional[float] = ...) -> None: ...
+    cuts: _containers.RepeatedCompositeFieldContainer[Refusal]
+    def __init__(self, server_version: _Optional[str] = ..., state: _Optional[_Union[ServerState, str]] = ..., uptime_s: _Optional[float] = ..., bundle_name: _Optional[str] = ..., bundle_digest: _Optional[str] = ..., generation: _Optional[int] = ..., session_count: _Optional[int] = ..., stream_count: _Optional[int] = ..., max_stream_count: _Optional[int] = ..., sessions_opened: _Optional[int] = ..., window_s: _Optional[float] = ..., frames_per_second: _Optional[float] = ..., frames_sent: _Optional[int] = ..., first_frame: _Optional[_Union[Latency, _Mapping]] = ..., step: _Optional[_Union[Latency, _Mapping]] = ..., batch_mean: _Optional[float] = ..., batch_max: _Optional[int] = ..., margin_p50_s: _Optional[float] = ..., margin_p1_s: _Optional[float] = ..., deadlines_missed: _Optional[int] = ..., deadlines_missed_recently: _Optional[int] = ..., queue_depth: _Optional[int] = ..., experts: _Optional[_Iterable[_Union[ExpertUse, _Mapping]]] = ..., refusals: _Optional[_Iterable[_Union[Refusal, _Mapping]]] = ..., jobs: _Optional[_Iterable[_Union[JobCount, _Mapping]]] = ..., rss_bytes: _Optional[int] = ..., cpu_share: _Optional[float] = ..., cuts: _Optional[_Iterable[_Union[Refusal, _Mapping]]] = ...) -> None: ...
 
 class Latency(_message.Message):
     __slots__ = ("count", "p50_s", "p99_s", "max_s")
