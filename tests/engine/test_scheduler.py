@@ -14,7 +14,7 @@ import pytest
 
 from animoe.engine import ClipRequest, Engine, SessionRequest
 from animoe.engine.places import Places
-from animoe.engine.scheduler import MOST_DRAWS, MOST_POSITIONS, MOST_ROWS, URGENT_S, Pull, Scheduler
+from animoe.engine.scheduler import MOST_DRAWS, MOST_POSITIONS, MOST_ROWS, MOST_URGENT_S, Pull, Scheduler
 from animoe.errors import Unavailable
 
 LATE = 1000.0  # far from urgent
@@ -65,7 +65,7 @@ class TestOrder:
         assert filled(waiting, complete).take() == [complete]
 
     def test_but_not_before_one_whose_motion_runs_out(self) -> None:
-        urgent, complete = pull(1.0, 9), pull(1.0 + 2 * URGENT_S, 1)
+        urgent, complete = pull(1.0, 9), pull(1.0 + 2 * MOST_URGENT_S, 1)
         assert filled(complete, urgent).take() == [urgent]
 
     def test_a_step_holds_so_much_and_no_more(self) -> None:
@@ -78,7 +78,18 @@ class TestWaiting:
     def test_a_token_waits_for_company_until_it_is_urgent(self) -> None:
         scheduler = filled(pull(1.0, 9))
         assert not is_due(scheduler)
-        assert is_due(scheduler, 1.0 - URGENT_S)
+        assert is_due(scheduler, 1.0 - MOST_URGENT_S)
+
+    def test_how_late_is_urgent_follows_the_machine(self) -> None:
+        scheduler = filled(pull(1.0, 9))
+        for _ in range(300):
+            scheduler.took(0.02)
+        assert scheduler.urgent_s == pytest.approx(0.04)
+        assert not is_due(scheduler, 0.95) and is_due(scheduler, 0.97)
+        scheduler.took(0.05)
+        assert scheduler.urgent_s == pytest.approx(0.1)
+        scheduler.took(9.0)
+        assert scheduler.urgent_s == MOST_URGENT_S
 
     def test_nobody_waits_once_most_of_the_cohort_has_asked(self) -> None:
         assert not is_due(filled(*(pull(LATE, 10) for _ in range(8))))

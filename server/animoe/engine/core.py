@@ -133,6 +133,11 @@ class Engine:
             fail(pulls, error)
         self.observer.queue(len(self._scheduler))
 
+    @property
+    def urgent_s(self) -> float:
+        """So long before its deadline a token is not put off any more for company."""
+        return self._scheduler.urgent_s
+
     def ask(self, pull: Pull) -> None:
         """Adds a token to what the engine's thread works through.
 
@@ -186,7 +191,9 @@ class Engine:
 
         def work() -> None:
             finish(pulls, features)
-            self.observer.step(len(pulls), self._clock() - started_s)
+            seconds = self._clock() - started_s
+            self._scheduler.took(seconds)
+            self.observer.step(len(pulls), seconds)
 
         if not len(self._scheduler):
             work()

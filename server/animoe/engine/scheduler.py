@@ -25,8 +25,12 @@ MOST_POSITIONS = 96
 """New positions per step."""
 MOST_DRAWS = 96
 """Tokens drawn per step: a seam draws many candidates."""
-URGENT_S = 0.12
-"""So long before its deadline a token is not put off any more. Others may wait for company: it makes them cheaper."""
+LEAST_URGENT_S, MOST_URGENT_S = 0.03, 0.12
+"""So long before its deadline a token is not put off any more, as the machine goes. Others may wait for company: it
+makes them cheaper."""
+_URGENT_STEPS = 2.0
+"""A token may come just after a step has begun, and then takes one of its own."""
+_FORGOTTEN = 0.99
 MOST_ASK = 0.9
 """Share of those who could ask that has asked, after which nobody waits for the rest."""
 
@@ -78,10 +82,15 @@ class Scheduler:
 
     Args:
         company: how many characters may come to ask for steps of a kind.
+
+    Attributes:
+        urgent_s: so long before its deadline a token is not put off any more.
     """
 
     def __init__(self, company: Callable[[object], float]) -> None:
+        self.urgent_s = MOST_URGENT_S
         self._company = company
+        self._slowest_s = MOST_URGENT_S / _URGENT_STEPS
         self._waiting: list[Pull] = []
         self._changed = threading.Condition()
         self._count = 0
@@ -96,6 +105,11 @@ class Scheduler:
             pull.order = self._count
             self._waiting.append(pull)
             self._changed.notify()
+
+    def took(self, seconds: float) -> None:
+        """A batch was handed out so long after its step began."""
+        self._slowest_s = max(seconds, self._slowest_s * _FORGOTTEN)
+        self.urgent_s = min(max(_URGENT_STEPS * self._slowest_s, LEAST_URGENT_S), MOST_URGENT_S)
 
     def wait(self, clock: Callable[[], float], idle_s: float) -> bool:
         """Until a step is due; false when nothing was asked for during `idle_s`, and when closed."""
@@ -126,13 +140,13 @@ class Scheduler:
         if not groups:
             return []
         full = next((group for group in groups if self._is_full(group)), groups[0])
-        urgent = groups[0][0].deadline_s < full[0].deadline_s - URGENT_S
+        urgent = groups[0][0].deadline_s < full[0].deadline_s - self.urgent_s
         return _fitting(groups[0] if urgent else full)
 
     def _delay_s(self, now: float) -> float:
         if any(map(self._is_full, _by_kind(self._waiting))):
             return 0.0
-        return min(pull.deadline_s for pull in self._waiting) - URGENT_S - now
+        return min(pull.deadline_s for pull in self._waiting) - self.urgent_s - now
 
     def _is_full(self, group: Sequence[Pull]) -> bool:
         """Whether waiting would bring little more company."""

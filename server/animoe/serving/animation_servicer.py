@@ -110,6 +110,7 @@ class AnimationServicer(animation_service_pb2_grpc.AnimationServiceServicer):
                     playback=playback,
                     limits=self._limits,
                     load=self._admission.load,
+                    urgent_s=lambda: engine.urgent_s,
                     call=call,
                     opened=opening.done,
                 )

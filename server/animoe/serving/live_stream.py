@@ -12,7 +12,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Protocol
 
 from animoe.engine import LiveSession
-from animoe.engine.scheduler import URGENT_S
 from animoe.errors import AniMoEError, InvalidRequest, TimedOut
 from animoe.retarget.solver import Retargeter, RigBlock
 from animoe.serving.compute import Compute
@@ -61,7 +60,7 @@ class LiveStream:
         frame_rate_hz: frames per second.
         playback: what the caller wants.
         limits: what it may do.
-        load: hears of every block.
+        load: hears of every block. urgent_s: so long before it is needed a block is not put off any more.
         call: hears how the caller plays.
         opened: called when the first frames have left.
     """
@@ -76,13 +75,14 @@ class LiveStream:
         playback: Playback,
         limits: Limits,
         load: Load,
+        urgent_s: Callable[[], float],
         call: Hearer,
         opened: Callable[[], None],
     ) -> None:
         self._session = session
         self._retargeter, self._state = retargeter, retargeter.start()
         self._compute, self._limits, self._load, self._call, self._opened = compute, limits, load, call, opened
-        self._frame_rate_hz = frame_rate_hz
+        self._frame_rate_hz, self._urgent_s = frame_rate_hz, urgent_s
         self._playback, self._replaceable = playback, playback.replaceable
         self._pacer = Pacer(frame_rate_hz, playback.lead_s(replaceable=self._replaceable), session.clock)
         self._reserve = Reserve(session.clock)
@@ -217,7 +217,7 @@ class LiveStream:
         found: asyncio.Future[RigBlock] = asyncio.get_running_loop().create_future()
         self._session.send_frames(found, deadline_s, self._retargeter, self._state)
         block = await found
-        self._load.made(max(asked_s, deadline_s - URGENT_S), needed_s, counts=not self._fresh)
+        self._load.made(max(asked_s, deadline_s - self._urgent_s()), needed_s, counts=not self._fresh)
         frames = frames_to_proto(block)
         self._block_frames, self._fresh = frames.frame_count, False
         end_frame = frames.first_frame + frames.frame_count

@@ -35,7 +35,24 @@ inline float weight_above(const float* mass, int count, float threshold) {
   });
 }
 
-// As `models.decode_step.sample_nucleus` over the whole codebook. `mass` (count,) and `kept` are scratch.
+// The mass of about the `wanted`-th likeliest code, by halving the numbers that floats are made of.
+inline float mass_of_rank(const float* mass, int count, int wanted) {
+  uint32_t low = 0, high = 0x3f800000;  // 0 and 1, the largest mass
+  for (int i = 0; i < 14; ++i) {
+    const uint32_t middle = (low + high) / 2;
+    float threshold;
+    std::memcpy(&threshold, &middle, sizeof threshold);
+    const float found = sum(count, [=](int i) { return load(mass + i) >= threshold ? Lanes{} + 1.0f : Lanes{}; });
+    (found >= float(wanted) ? low : high) = middle;
+  }
+  float threshold;
+  std::memcpy(&threshold, &low, sizeof threshold);
+  return threshold;
+}
+
+constexpr int MOST_CODES = 64;  // `models.decode_step.MOST_CODES`: what the judges of imports draw from as well
+
+// As `models.decode_step.sample_nucleus`. `mass` (count,) and `kept` are scratch.
 inline int32_t draw(const float* logits, int count, float uniform, float temperature, float top_p, float* mass,
                     std::vector<Candidate>& kept) {
   const float most = largest(count, [=](int i) { return load(logits + i); });
@@ -43,10 +60,11 @@ inline int32_t draw(const float* logits, int count, float uniform, float tempera
   const float sharp = 1.0f / temperature;
   for (int i = 0; i < count; ++i) mass[i] = exponential((logits[i] - most) * sharp);
   // The nucleus is found among those above a threshold that is lowered until they weigh enough: it is rarely deep.
-  const float wanted = top_p * sum(count, [=](int i) { return load(mass + i); });
+  const float least = count > MOST_CODES ? mass_of_rank(mass, count, MOST_CODES) : 0.0f;
+  const float wanted = top_p * weight_above(mass, count, least);
   float threshold = 0.5f;
-  while (threshold > 1e-20f && weight_above(mass, count, threshold) < wanted)
-    threshold *= 0.5f;
+  while (threshold > 1e-20f && weight_above(mass, count, threshold) < wanted) threshold *= 0.5f;
+  threshold = threshold > least ? threshold : least;
   kept.clear();
   for (int from = 0; from < count; from += LANES) {
     if (fold(load(mass + from), Larger()) < threshold) continue;
