@@ -116,8 +116,8 @@ class Weights(Mapping[str, Array]):
 
         self._path = path
         try:
-            self._file: Any = safe_open(path, framework="numpy")  # its methods have no types
-            self._names = dict.fromkeys(self._file.keys())
+            self._file = safe_open(path, framework="numpy")
+            self._names = dict.fromkeys(self._file.keys())  # type: ignore[no-untyped-call]
         except (OSError, ValueError, SafetensorError) as error:
             raise BundleError(f"cannot read {path}: {error}; restore the bundle") from error
 
@@ -125,7 +125,7 @@ class Weights(Mapping[str, Array]):
         if name not in self._names:
             raise KeyError(name)
         try:
-            found: Array = self._file.get_tensor(name)
+            found: Array = self._file.get_tensor(name)  # type: ignore[no-untyped-call]
         except (TypeError, ValueError) as error:
             raise BundleError(f"{self._path}: {name} is of a type that only torch reads ({error})") from error
         return found
