@@ -30,6 +30,7 @@ from animoe.engine.runtime import Runtime
 from animoe.engine.step_runner import CHOICE
 from animoe.engine.torch_weights import DeviceExperts
 from animoe.errors import BundleError, InvalidRequest
+from animoe.models import decode_step
 from animoe.models.decode_names import input_names
 from animoe.models.decode_step import sample_nucleus
 from animoe.models.motion_lm import LMInputs, MotionLM
@@ -41,7 +42,7 @@ from animoe_trainer.importing.generator import load_generator
 from animoe_trainer.make_bundle import make_bundle
 
 GAP_FLOAT = 1e-3  # logits; float32 sums in another order
-GAP_INT8, MEAN_GAP_INT8 = 0.5, 0.05
+GAP_INT8, MEAN_GAP_INT8 = 0.5, 0.02
 DRAWS = 4096
 APART_FLOAT, APART_INT8 = 0.005, 0.06  # total variation
 OPENING = PROMPT_SLOTS + 1
@@ -210,8 +211,12 @@ class TestAgainstThePlainModel:
         else:
             assert gaps.max() < GAP_FLOAT
 
-    def test_codes_are_drawn_as_likely_as_they_are(self, runtime: Runtime, oracle: Oracle) -> None:
+    def test_codes_are_drawn_as_likely_as_they_are(
+        self, runtime: Runtime, oracle: Oracle, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         """Evenly spread draws of the first code, against the probabilities themselves."""
+        if runtime.runner.name == "native":  # its nucleus is of the whole codebook, that of the others of 64 codes
+            monkeypatch.setattr(decode_step, "MOST_CODES", runtime.manifest.codebook_size)
         sampling, apart = Sampling(temperature=0.75, top_p=0.9), []
         uniform = (torch.arange(DRAWS) + 0.5) / DRAWS
         settings = [torch.full((DRAWS,), value) for value in (sampling.temperature, sampling.top_p)]
@@ -219,7 +224,7 @@ class TestAgainstThePlainModel:
             place = runtime.places.take()
             row = _row(runtime, script, slice(0, OPENING + script.kept), sampling, place, DRAWS, 0)
             row.inputs.uniforms[:, 0] = uniform.numpy()
-            (found,) = np.split(runtime.step([row]), 1)
+            found = runtime.step([row]).copy()
             runtime.places.give_back(place)
             logits = oracle.first_group(script, OPENING + script.kept - 1)
             expected = sample_nucleus(logits.expand(DRAWS, -1), uniform, *settings).numpy()

@@ -77,7 +77,7 @@ def make_bundle(tokenizer_dir: Path, base_dir: Path, out: Path, name: str, card:
 
 def round_to_half(model: nn.Module) -> None:
     """Rounds weights, codebooks, dictionary rows and keys in place to the nearest half-precision numbers; statistics
-    stay as they are.
+    and what is in bfloat16 stay as they are.
 
     Raises:
         BundleError: a weight is too large for half precision, or not a number.
@@ -87,7 +87,8 @@ def round_to_half(model: nn.Module) -> None:
     learnt = [tensor for planner in planners for tensor in (planner.cged.rows, planner.gate.keys)]
     with torch.no_grad():
         for tensor in [*model.parameters(), *codebooks, *learnt]:
-            tensor.copy_(tensor.half())
+            if tensor.dtype != torch.bfloat16:
+                tensor.copy_(tensor.half())
             if not tensor.isfinite().all():
                 raise BundleError("a weight is not finite in half precision: the training has diverged, train again")
 

@@ -35,6 +35,8 @@ def open_generator(folder: Path, device: torch.device, rank: int) -> DecodeStep:
     try:
         fields = json.loads(bundle_file(folder, "motion_lm.json").read_text(encoding="utf-8"))
         config = replace(MotionLMConfig(**fields), planner=None)  # prompts are planned in numpy
+        if not isinstance(config.backbone, dict):
+            raise ValueError("motion_lm.json names a backbone and does not describe it")
         with torch.device("meta"):
             lm = MotionLM(config)
         with safe_open(path, framework="pt") as stored:
