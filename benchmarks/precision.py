@@ -6,7 +6,8 @@ Performs the prompts of the bundle's evaluation sets (base and scenarios; about 
 through each step runner (`ANIMOE_STEP`; torch computes in float32, the others in int8) with the same noise, and prints
 the evaluator's figures, means over the sets: first those of torch, then how much each other step differs from it, with
 95 % bootstrap intervals over prompts, drawn in pairs. The last row is torch against itself with other noise: how much
-chance alone moves a figure. (FID grows when prompts are drawn twice: its interval says something of differences only.)
+chance alone moves a figure. The C++ step draws from the nucleus of the whole codebook, the others from that of the 64
+likeliest codes (`decode_step.MOST_CODES`): that, too, is in its row.
 """
 
 from __future__ import annotations
@@ -134,12 +135,13 @@ def _row(name: str, base: Sequence[ScenarioScores] | None, found: Sequence[Scena
         other = [scores.take(rows) for scores, rows in zip(base, picks, strict=True)] if base else None
         for measure in MEASURES:
             drawn[measure].append(_mean(measure, one) - (_mean(measure, other) if other else 0.0))
-    intervals = {measure: np.nanpercentile(drawn[measure], [2.5, 97.5]).tolist() for measure in MEASURES}
+    known = [measure for measure in MEASURES if base or measure != "fid"]  # it grows when a prompt is drawn twice
+    intervals = {measure: np.nanpercentile(drawn[measure], [2.5, 97.5]).tolist() for measure in known}
     sign = "+" if base else ""
-    cells = (
-        f"{measure} {values[measure]:{sign}.3f} [{low:{sign}.3f}, {high:{sign}.3f}]"
-        for measure, (low, high) in intervals.items()
-    )
+    cells = []
+    for measure, value in values.items():
+        low, high = intervals.get(measure, (np.nan, np.nan))
+        cells.append(f"{measure} {value:{sign}.3f} [{low:{sign}.3f}, {high:{sign}.3f}]")
     print(f"{name:20s} " + "  ".join(cells), flush=True)
     return {"step": name, "values": values, "intervals": intervals}
 

@@ -16,9 +16,8 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -28,15 +27,12 @@ from animoe.engine.batch import Row, given_inputs
 from animoe.engine.conditions import Conditions
 from animoe.engine.experts import ExpertPool
 from animoe.engine.places import Places
+from animoe.engine.torch_device import CapturedStep, StaticInputs, find_device
 from animoe.engine.torch_weights import DeviceExperts, open_generator
-from animoe.errors import InvalidRequest
 from animoe.models.decode_names import FEED_NAMES
 from animoe.models.decode_step import FAR, DecodeStep
 from animoe.models.sequence import SLOT_TOKEN
 from animoe.rig.rotations import Array
-
-_INTEGERS = ("slots", "codes", "left", "positions", "rows", "active", "draws")
-_WARM_UPS = 2
 
 
 class TorchStep:
@@ -59,7 +55,7 @@ class TorchStep:
     def __init__(
         self, folder: Path, conditions: Conditions, *, rank: int, device: str, positions: int, cohort: int
     ) -> None:
-        self.device = _find_device(device)
+        self.device = find_device(device)
         self._conditions, self._places = conditions, cohort + 1
         self._step = open_generator(folder, self.device, rank)
         self._experts = DeviceExperts(self.device, self._step.dtype)
@@ -187,87 +183,3 @@ class Caches:
         """Writes keys and values (L, B, H, S, D) of new positions (B, S) of the characters in places `rows` (B,)."""
         for cache, fresh in ((self.keys, keys), (self.values, values)):
             cache[:, rows[:, None], :, positions] = fresh.permute(1, 3, 0, 2, 4)
-
-
-class StaticInputs:
-    """Inputs of a step that stay where they are, sent as one piece of integers and one of floats.
-
-    Args:
-        shapes: name -> shape.
-
-    Attributes:
-        host: name -> array to be filled. tensors: name -> the same on the device, after `send`.
-    """
-
-    def __init__(self, shapes: Mapping[str, tuple[int, ...]], device: torch.device) -> None:
-        self.host: dict[str, Array] = {}
-        self.tensors: dict[str, Tensor] = {}
-        self._pieces: list[tuple[Tensor, Tensor]] = []
-        for dtype in (torch.int64, torch.float32):
-            names = [name for name in shapes if (name in _INTEGERS) == (dtype == torch.int64)]
-            sizes = [math.prod(shapes[name]) for name in names]
-            host = torch.zeros(sum(sizes), dtype=dtype, pin_memory=device.type == "cuda")
-            there = host if device.type == "cpu" else torch.zeros_like(host, device=device)
-            self._pieces.append((host, there))
-            for name, here, sent in zip(names, host.split(sizes), there.split(sizes), strict=True):
-                self.host[name] = here.view(shapes[name]).numpy()
-                self.tensors[name] = sent.view(shapes[name])
-
-    def send(self) -> None:
-        """Whoever fills `host` again has fetched the codes before: nothing is on its way any more."""
-        for host, there in self._pieces:
-            if there is not host:
-                there.copy_(host, non_blocking=True)
-
-
-class CapturedStep:
-    """Does the same device work again and again, on tensors that stay where they are.
-
-    Args:
-        work: without any wait for the device; done twice it does no harm.
-        graphs: memory that CUDA graphs share, which never run at the same time; None = no capture.
-    """
-
-    def __init__(self, work: Callable[[], Tensor], graphs: Any) -> None:
-        self._work, self._graphs = work, graphs
-        self._graph: torch.cuda.CUDAGraph | None = None
-        self._found: Tensor | None = None
-
-    def __call__(self) -> Tensor:
-        """What `work` returns; valid until the next call of any step."""
-        if self._graphs is None:
-            return self._work()
-        if self._graph is None:
-            self._capture()
-        assert self._graph is not None and self._found is not None
-        self._graph.replay()
-        return self._found
-
-    def _capture(self) -> None:
-        beside = torch.cuda.Stream()  # libraries make their workspaces at the first call, which must not be captured
-        beside.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(beside):
-            for _ in range(_WARM_UPS):
-                self._work()
-        torch.cuda.current_stream().wait_stream(beside)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=self._graphs, capture_error_mode="thread_local"):
-            self._found = self._work()
-        self._graph = graph
-
-
-def _find_device(name: str) -> torch.device:
-    """The device called so.
-
-    Raises:
-        InvalidRequest: there is none.
-    """
-    try:
-        device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
-    except RuntimeError as error:
-        raise InvalidRequest(f"torch knows no device {name!r}; use cpu, cuda or cuda:1") from error
-    if device.type not in ("cpu", "cuda"):
-        raise InvalidRequest(f"the decode step runs on cpu or cuda, not on {name!r}")
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise InvalidRequest(f"torch finds {torch.cuda.device_count()} CUDA devices here, not {name!r}; use cpu")
-    return device
