@@ -140,8 +140,8 @@ def _row(name: str, base: Sequence[ScenarioScores] | None, found: Sequence[Scena
     sign = "+" if base else ""
     cells = []
     for measure, value in values.items():
-        low, high = intervals.get(measure, (np.nan, np.nan))
-        cells.append(f"{measure} {value:{sign}.3f} [{low:{sign}.3f}, {high:{sign}.3f}]")
+        interval = ", ".join(f"{end:{sign}.3f}" for end in intervals.get(measure, ()))
+        cells.append(f"{measure} {value:{sign}.3f}" + (f" [{interval}]" if interval else ""))
     print(f"{name:20s} " + "  ".join(cells), flush=True)
     return {"step": name, "values": values, "intervals": intervals}
 
