@@ -104,13 +104,16 @@ def expert_folder(folder: Path, column: Column) -> Path:
     return bundle_file(folder, f"experts/{column.name}")
 
 
-class Weights(Mapping[str, Array]):
+def read_weights(path: Path) -> Mapping[str, Array]:
     """Arrays of a safetensors file, each read when it is asked for: a large backbone may be more than memory holds.
 
     Raises:
-        BundleError: the file is missing or damaged, or an array is in a precision that numpy has not (bfloat16).
+        BundleError: the file is missing or damaged; later, an array is in a precision that numpy has not (bfloat16).
     """
+    return _Weights(path)
 
+
+class _Weights(Mapping[str, Array]):
     def __init__(self, path: Path) -> None:
         from safetensors import SafetensorError, safe_open
 
@@ -139,7 +142,7 @@ class Weights(Mapping[str, Array]):
 
 def read_planner(folder: Path, state: ScenarioState) -> dict[str, Array]:
     """Weights of the planner (`planner.` taken off) and `emotion.weight` of a generation."""
-    stored = Weights(bundle_file(folder, state.planner or "motion_lm.safetensors"))
+    stored = read_weights(bundle_file(folder, state.planner or "motion_lm.safetensors"))
     found = {name.removeprefix("planner."): stored[name] for name in stored if name.startswith("planner.")}
     return found | {"emotion.weight": stored["emotion.weight"]}
 
@@ -176,7 +179,7 @@ def read_expert(folder: Path, column: Column, shapes: Mapping[str, tuple[int, in
     Raises:
         BundleError: it is missing or of another shape.
     """
-    stored = Weights(expert_folder(folder, column) / "adapter_model.safetensors")
+    stored = read_weights(expert_folder(folder, column) / "adapter_model.safetensors")
     found = {}
     for name, (layers, rank, width) in shapes.items():
         kind, side = name.rsplit("_", 1)

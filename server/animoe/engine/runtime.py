@@ -12,12 +12,12 @@ import numpy as np
 from animoe.bundle.manifest import Manifest, bundle_file, read_manifest
 from animoe.bundle.scenarios import (
     ScenarioState,
-    Weights,
     expert_folder,
     expert_shapes,
     read_expert,
     read_planner,
     read_state,
+    read_weights,
 )
 from animoe.bundle.stacks import quantised
 from animoe.engine.batch import Row
@@ -53,7 +53,7 @@ class Runtime:
         self.folder = folder
         self.manifest: Manifest = read_manifest(folder)
         self.prompts = PromptEncoder(folder, threads=threads)
-        weights = Weights(bundle_file(folder, "motion_lm.safetensors"))
+        weights = read_weights(bundle_file(folder, "motion_lm.safetensors"))
         self.runner = runner or open_runner(folder, self.manifest, weights, threads=threads)
         self._graph = open_session(bundle_file(folder, "decoder.onnx"), threads=threads)
         self._native = open_decoder(folder) if self.runner.name == "native" else None
