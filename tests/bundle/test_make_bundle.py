@@ -99,7 +99,7 @@ class TestRefusals:
     def test_weights_cut_short(self, copy: Path) -> None:
         weights = copy / "motion_lm.safetensors"
         weights.write_bytes(weights.read_bytes()[:1000])
-        with pytest.raises(BundleError, match="motion_lm_step.onnx"):
+        with pytest.raises(BundleError, match="motion_lm.safetensors"):
             Engine.load(copy)
 
     def test_a_changed_byte_fails_verification(self, copy: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from safetensors.torch import load_file
 from animoe.engine.prompt_encoder import PromptEncoder
 from animoe.errors import AniMoEError, InvalidRequest, NotFound
 from animoe.models.backbone import linear_layers, make_backbone
+from animoe.models.decode_step import check_exportable
 from animoe.models.motion_lm import MotionLM, MotionLMConfig
 from animoe_trainer.__main__ import main
 from animoe_trainer.backbone_tuning import Tuning, merge_tuning, save_memory, start_tuning
@@ -250,11 +250,4 @@ class TestRecipes:
         for number in (f"{frozen / 1e9:.2f} billion", f"{tuned / 1e6:.0f} million", f"{learnt / 1e6:.0f} million"):
             assert number in page, number
         with pytest.raises(InvalidRequest, match="6[0-9]{3} million weights"):
-            from animoe.models.decode_step import DecodeStep
-
-            DecodeStep(replace_config(lm))
-
-
-def replace_config(lm: MotionLM) -> MotionLM:
-    lm.config = replace(lm.config, dtype="float32")
-    return lm
+            check_exportable(lm)

@@ -8,6 +8,7 @@ step: a reader sees the old bundle or the new one, never half of one.
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 import tempfile
 from dataclasses import replace
@@ -19,13 +20,13 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from animoe.bundle.export import export_decoder, export_motion_lm
-from animoe.bundle.manifest import MANIFEST, REQUIRED_FILES, Manifest, file_digest, write_manifest
+from animoe.bundle.manifest import MANIFEST, REQUIRED_FILES, STEP, Manifest, file_digest, write_manifest
 from animoe.engine.batch import Row
 from animoe.engine.character import StepInputs
 from animoe.engine.requests import Sampling
 from animoe.engine.runtime import Runtime
 from animoe.errors import BundleError, InvalidRequest
-from animoe.models.decode_step import DecodeStep
+from animoe.models.decode_step import DecodeStep, check_exportable
 from animoe.models.motion_lm import LMInputs, MotionLM
 from animoe.models.planner import Plan, Planner, PlannerConfig
 from animoe.models.quantiser import EmaCodebook
@@ -40,7 +41,9 @@ from animoe_trainer.tokenizer import load_tokenizer, save_tokenizer
 PROMPT_FILES = ("prompt_encoder.onnx", "prompt_tokenizer.json")
 ATOL_FEATURES = 1e-5  # float32 sums in another order
 ATOL_LOGITS = 1e-3  # two codes closer than this are equally likely
-ATOL_LOGITS_INT8 = 0.5  # of a step in int8, which differs by a few hundredths
+ATOL_LOGITS_ROUNDED = 0.5  # of a step in int8 or bfloat16, which differs by a few hundredths
+
+log = logging.getLogger(__name__)
 
 
 def make_bundle(tokenizer_dir: Path, base_dir: Path, out: Path, name: str, card: Path | None = None) -> int:
@@ -74,7 +77,7 @@ def make_bundle(tokenizer_dir: Path, base_dir: Path, out: Path, name: str, card:
 
 def round_to_half(model: nn.Module) -> None:
     """Rounds weights, codebooks, dictionary rows and keys in place to the nearest half-precision numbers; statistics
-    stay as they are.
+    and what is in bfloat16 stay as they are.
 
     Raises:
         BundleError: a weight is too large for half precision, or not a number.
@@ -84,7 +87,8 @@ def round_to_half(model: nn.Module) -> None:
     learnt = [tensor for planner in planners for tensor in (planner.cged.rows, planner.gate.keys)]
     with torch.no_grad():
         for tensor in [*model.parameters(), *codebooks, *learnt]:
-            tensor.copy_(tensor.half())
+            if tensor.dtype != torch.bfloat16:
+                tensor.copy_(tensor.half())
             if not tensor.isfinite().all():
                 raise BundleError("a weight is not finite in half precision: the training has diverged, train again")
 
@@ -137,8 +141,12 @@ def _verify_step(runtime: Runtime, lm: MotionLM, codes: Array, rng: np.random.Ge
         inputs = StepInputs(slots[part], seen[part], left[part], np.arange(first, last), emotion, False, uniform)
         (drawn,) = runtime.step([Row(base, inputs, Sampling(temperature=0.0, top_p=1.0), place)])
         gap = _gap_to_likeliest(lm, hidden[last - 1], torch.from_numpy(drawn))
-        if not gap <= (ATOL_LOGITS_INT8 if runtime.runner.integers else ATOL_LOGITS):
-            raise BundleError(f"motion_lm_step.onnx differs from the generator (logit gap {gap:.2g}); export it again")
+        is_rounded = runtime.runner.integers or lm.config.dtype != "float32"
+        if not gap <= (ATOL_LOGITS_ROUNDED if is_rounded else ATOL_LOGITS):
+            raise BundleError(
+                f"the decode step ({runtime.runner.name}) differs from the generator (logit gap {gap:.2g}); export it "
+                "again"
+            )
     runtime.places.give_back(place)
 
 
@@ -192,7 +200,22 @@ def _write_models(tokenizer: Tokenizer, lm: MotionLM, folder: Path) -> None:
     for name in ("tokenizer.safetensors", "motion_lm.safetensors"):
         save_smallest(folder / name)
     export_decoder(tokenizer, folder / "tokenizer.safetensors", folder / "decoder.onnx")
-    export_motion_lm(lm, folder / "motion_lm.safetensors", folder / "motion_lm_step.onnx")
+    write_step(lm, folder)
+
+
+def write_step(lm: MotionLM, folder: Path) -> None:
+    """Exports the decode step beside its weights, unless ONNX cannot hold the backbone: torch performs those.
+
+    Raises:
+        InvalidRequest: the backbone is of a kind that is not performed live at all.
+    """
+    try:
+        check_exportable(lm)
+    except InvalidRequest as reason:
+        DecodeStep(lm)
+        log.warning("no %s: %s", STEP, reason)
+        return
+    export_motion_lm(lm, folder / "motion_lm.safetensors", folder / STEP)
 
 
 def save_smallest(path: Path) -> None:
@@ -216,12 +239,17 @@ def _manifest(folder: Path, name: str, tokenizer: Tokenizer, lm: MotionLM) -> Ma
         codebook_size=tokenizer.codebook_size,
         decoder_state=(state.shape[1], state.shape[2]),
         cache=(step.layers, step.kv_heads, step.head_dim),
-        files={file: file_digest(folder / file) for file in REQUIRED_FILES},
+        files=file_digests(folder),
         experts=(step.layers, settings.samoe.rank),
         top_k=settings.samoe.top_k,
         scale=settings.samoe.scale,
         planner_heads=settings.cged.heads if lm.planner is not None else 0,
     )
+
+
+def file_digests(folder: Path) -> dict[str, str]:
+    """Name -> digest of the bundle's files that are there; `read_manifest` knows which one may be missing."""
+    return {name: file_digest(folder / name) for name in REQUIRED_FILES if name != STEP or (folder / STEP).is_file()}
 
 
 def _card_text(card: Path | None, name: str, tokenizer_dir: Path, base_dir: Path) -> str:

@@ -7,11 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from animoe.bundle.export import export_motion_lm
-from animoe.bundle.manifest import Manifest, file_digest, read_manifest, write_manifest
+from animoe.bundle.manifest import STEP, Manifest, file_digest, read_manifest, write_manifest
 from animoe_trainer.base import load_motion_lm
 from animoe_trainer.make_bundle import verify_bundle
-
-STEP = "motion_lm_step.onnx"
 
 
 def reexport_step(folder: Path, *, integers: bool = True) -> str:

@@ -14,9 +14,8 @@ from pathlib import Path
 
 from safetensors.torch import load_file
 
-from animoe.bundle.export import export_motion_lm
 from animoe.bundle.files import refused_writes
-from animoe.bundle.manifest import REQUIRED_FILES, bundle_file, file_digest, read_manifest, write_manifest
+from animoe.bundle.manifest import REQUIRED_FILES, bundle_file, read_manifest, write_manifest
 from animoe.bundle.publishing import PUBLISH, Generation, now, state_digest, user_name
 from animoe.bundle.scenarios import ScenarioState, expert_folder, read_state, write_state
 from animoe.errors import FailedPrecondition
@@ -25,7 +24,14 @@ from animoe_trainer.expert_store import load_planner_state
 from animoe_trainer.importing.expression import BASE_FIGURES
 from animoe_trainer.importing.generator import BASE_MEMORY, EVALUATION
 from animoe_trainer.learnt_card import HEADING, learnt_section
-from animoe_trainer.make_bundle import check_destination, replace_bundle, save_smallest, verify_bundle
+from animoe_trainer.make_bundle import (
+    check_destination,
+    file_digests,
+    replace_bundle,
+    save_smallest,
+    verify_bundle,
+    write_step,
+)
 
 _LEARNING = ("evaluator.json", "evaluator.safetensors", BASE_MEMORY, BASE_FIGURES, EVALUATION)
 _PAGE = "report.html"
@@ -54,8 +60,7 @@ def settle_bundle(bundle: Path, out: Path, card: Path | None = None) -> int:
         _write_card(bundle, card or bundle_file(bundle, "MODEL_CARD.md"), folder / "MODEL_CARD.md")
         _write_generator(bundle, state, folder)
         kept = _write_state(bundle, state, folder)
-        files = {name: file_digest(folder / name) for name in REQUIRED_FILES}
-        write_manifest(folder, replace(manifest, files=files, parent=""))
+        write_manifest(folder, replace(manifest, files=file_digests(folder), parent=""))
         write_state(folder, kept)
         verify_bundle(folder)
         replace_bundle(folder, out, Path(scratch) / "old")
@@ -82,7 +87,7 @@ def _write_generator(bundle: Path, state: ScenarioState, folder: Path) -> None:
         load_planner_state(lm, load_file(bundle_file(bundle, state.planner)))
     save_motion_lm(lm, folder)
     save_smallest(folder / "motion_lm.safetensors")
-    export_motion_lm(lm, folder / "motion_lm.safetensors", folder / "motion_lm_step.onnx")
+    write_step(lm, folder)
 
 
 def _write_state(bundle: Path, state: ScenarioState, folder: Path) -> ScenarioState:

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from animoe.bundle.int8 import use_integers
 from animoe.bundle.stacks import lay_out, split_experts
 from animoe.models.decode_names import FEED_NAMES, OUTPUT_NAMES, input_names
-from animoe.models.decode_step import DecodeStep, stack_experts
+from animoe.models.decode_step import DecodeStep, check_exportable, stack_experts
 from animoe.models.motion_lm import MotionLM
 from animoe.models.samoe import silent_expert
 from animoe.models.sequence import EXPERT_INPUTS, FAMILIES, SLOT_TOKEN
@@ -72,7 +72,11 @@ def export_motion_lm(lm: MotionLM, weights: Path, path: Path, *, integers: bool 
     Args:
         weights: the bundle's safetensors file of the generator (half precision) beside it.
         integers: matrix products in int8 (`bundle.int8`); else in float32.
+
+    Raises:
+        InvalidRequest: the backbone is of another kind, too large, or in half precision.
     """
+    check_exportable(lm)
     step = DecodeStep(lm.eval())
     example = example_inputs(step, batch=3, new=2, past=5, draws=4)
     axes = {name: _step_axes(name, step.rank) for name in example}

@@ -2,7 +2,8 @@
 
 manifest.json             format version, name, shapes, digests of all files
 prompt_encoder.onnx       text -> sentence vector; prompt_tokenizer.json beside it
-motion_lm_step.onnx       one decode step; its weights are read from motion_lm.safetensors (external data)
+motion_lm_step.onnx       one decode step; its weights are read from motion_lm.safetensors (external data). A backbone
+                          that ONNX cannot hold has none: torch performs it
 motion_lm.safetensors     generator and planner weights (half precision), motion_lm.json its config
 decoder.onnx              codes -> features, state explicit; weights from tokenizer.safetensors
 tokenizer.safetensors     encoder + decoder weights for training and import, tokenizer.json its config
@@ -25,10 +26,11 @@ from animoe.errors import BundleError
 
 FORMAT_VERSION = 2
 MANIFEST = "manifest.json"
+STEP = "motion_lm_step.onnx"
 REQUIRED_FILES = (
     "prompt_encoder.onnx",
     "prompt_tokenizer.json",
-    "motion_lm_step.onnx",
+    STEP,
     "motion_lm.safetensors",
     "motion_lm.json",
     "decoder.onnx",
@@ -105,7 +107,8 @@ def read_manifest(folder: Path) -> Manifest:
         raise BundleError(f"{path} is damaged: {error}") from error
     if not _is_well_formed(manifest):
         raise BundleError(f"{path} is damaged: a field has a value that cannot be; restore the bundle")
-    missing = [name for name in REQUIRED_FILES if not bundle_file(folder, name).is_file()]
+    needed = [name for name in REQUIRED_FILES if name != STEP or STEP in manifest.files]
+    missing = [name for name in needed if not bundle_file(folder, name).is_file()]
     if missing:
         raise BundleError(f"bundle {folder} lacks {', '.join(missing)}; restore the folder or export it again")
     return manifest

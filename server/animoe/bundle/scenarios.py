@@ -104,26 +104,46 @@ def expert_folder(folder: Path, column: Column) -> Path:
     return bundle_file(folder, f"experts/{column.name}")
 
 
-def read_weights(path: Path) -> dict[str, Array]:
-    """Arrays of a safetensors file.
+def read_weights(path: Path) -> Mapping[str, Array]:
+    """Arrays of a safetensors file, each read when it is asked for: a large backbone may be more than memory holds.
 
     Raises:
-        BundleError: missing or damaged.
+        BundleError: the file is missing or damaged; later, an array is in a precision that numpy has not (bfloat16).
     """
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
+    return _Weights(path)
 
-    try:
-        found: dict[str, Array] = load_file(path)
-    except (OSError, ValueError, SafetensorError) as error:
-        raise BundleError(f"cannot read {path}: {error}; restore the bundle") from error
-    return found
+
+class _Weights(Mapping[str, Array]):
+    def __init__(self, path: Path) -> None:
+        from safetensors import SafetensorError, safe_open
+
+        self._path = path
+        try:
+            self._file = safe_open(path, framework="numpy")
+            self._names = dict.fromkeys(self._file.keys())  # type: ignore[no-untyped-call]
+        except (OSError, ValueError, SafetensorError) as error:
+            raise BundleError(f"cannot read {path}: {error}; restore the bundle") from error
+
+    def __getitem__(self, name: str) -> Array:
+        if name not in self._names:
+            raise KeyError(name)
+        try:
+            found: Array = self._file.get_tensor(name)  # type: ignore[no-untyped-call]
+        except (TypeError, ValueError) as error:
+            raise BundleError(f"{self._path}: {name} is of a type that only torch reads ({error})") from error
+        return found
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
 
 
 def read_planner(folder: Path, state: ScenarioState) -> dict[str, Array]:
     """Weights of the planner (`planner.` taken off) and `emotion.weight` of a generation."""
     stored = read_weights(bundle_file(folder, state.planner or "motion_lm.safetensors"))
-    found = {name.removeprefix("planner."): value for name, value in stored.items() if name.startswith("planner.")}
+    found = {name.removeprefix("planner."): stored[name] for name in stored if name.startswith("planner.")}
     return found | {"emotion.weight": stored["emotion.weight"]}
 
 

@@ -1,4 +1,5 @@
-"""StepRunner: what computes decode steps. C++ where the machine allows it, ONNX Runtime everywhere."""
+"""StepRunner: what computes decode steps. C++ where the machine allows it, ONNX Runtime everywhere, torch for backbones
+that ONNX cannot hold."""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from animoe.bundle.manifest import Manifest
+from animoe.bundle.manifest import STEP, Manifest, bundle_file
 from animoe.engine.batch import Row
 from animoe.engine.character import WINDOW
 from animoe.engine.conditions import Conditions
@@ -24,7 +25,7 @@ from animoe.rig.rotations import Array
 COHORT = 64
 """Characters whose caches lie together."""
 CHOICE = "ANIMOE_STEP"
-"""Environment variable: "native" or "onnx" instead of the best that there is."""
+"""Environment variable: "native", "onnx", "torch" or "torch:DEVICE" instead of the best that there is."""
 
 log = logging.getLogger(__name__)
 
@@ -62,11 +63,16 @@ def open_runner(folder: Path, manifest: Manifest, weights: Mapping[str, Array], 
         weights: of `motion_lm.safetensors`.
 
     Raises:
-        BundleError: damaged. InvalidRequest: the environment asks for a runner that there is not.
+        BundleError: damaged. InvalidRequest: the environment asks for a runner that there is not, or the bundle needs
+            torch and it is not installed.
     """
-    choice = os.environ.get(CHOICE, "")
-    if choice not in ("", "native", "onnx"):
-        raise InvalidRequest(f'{CHOICE} must be "native" or "onnx", not {choice!r}')
+    said = os.environ.get(CHOICE, "")
+    choice, _, device = said.partition(":")
+    if choice not in ("", "native", "onnx", "torch") or (":" in said and not (device and choice == "torch")):
+        raise InvalidRequest(f'{CHOICE} must be "native", "onnx", "torch" or "torch:DEVICE", not {said!r}')
+    is_exported = bundle_file(folder, STEP).is_file()
+    if choice == "torch" or (not choice and not is_exported):
+        return _open_torch(folder, manifest, weights, device, f"{CHOICE}={said}" if said else f"{folder} has no {STEP}")
     library = load_library() if choice != "onnx" else None
     if library is not None and (choice == "native" or library.animoe_kernel() != PORTABLE):
         try:
@@ -85,6 +91,8 @@ def open_runner(folder: Path, manifest: Manifest, weights: Mapping[str, Array], 
             log.info("the native decode step cannot run this bundle (%s): ONNX Runtime does", error)
     if choice == "native":
         raise InvalidRequest(f"{CHOICE}=native, but there is no C++ compiler that can build it; see the log")
+    if not is_exported:
+        raise InvalidRequest(f"{folder} has no {STEP}: its backbone is performed by torch; unset {CHOICE}")
     return OnnxStep(folder, Conditions(weights), manifest.cache, WINDOW - 1, COHORT, threads=threads)
 
 
@@ -96,3 +104,16 @@ def open_decoder(folder: Path) -> NativeDecoder | None:
     except BundleError as error:
         log.info("the native decoder cannot run this bundle (%s): ONNX Runtime does", error)
         return None
+
+
+def _open_torch(folder: Path, manifest: Manifest, weights: Mapping[str, Array], device: str, reason: str) -> StepRunner:
+    """torch is imported here and nowhere else on the way to a server."""
+    try:
+        from animoe.engine.torch_step import TorchStep
+
+        rank, positions = manifest.experts[1], WINDOW - 1
+        return TorchStep(folder, Conditions(weights), rank=rank, device=device, positions=positions, cohort=COHORT)
+    except ModuleNotFoundError as error:
+        raise InvalidRequest(
+            f"{reason}, so torch performs it, and {error.name} is not installed; run: pip install 'animoe[train]'"
+        ) from error

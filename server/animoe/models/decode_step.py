@@ -1,7 +1,8 @@
 """One step of the motion LM as a plain graph: key/value cache, code heads and sampling in, codes and new cache out.
 
-This is what is exported to ONNX. It re-states the Llama forward pass over the *same* parameters as `MotionLM`, because
-the library's cache objects do not export; `MotionLM.hidden` stays the oracle that tests compare against.
+This is what is exported to ONNX, and what torch runs for large backbones (`engine.torch_step`). It re-states the Llama
+forward pass over the *same* parameters as `MotionLM`, because the library's cache objects do not export;
+`MotionLM.hidden` stays the oracle that tests compare against.
 
 Made for crowds. The cache of a character has a place in a larger one (`past_key_*`, `past_value_*`: n places) that the
 step reads where it lies; the batch may hold any of those characters, in any order. Experts are inputs
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from animoe.errors import InvalidRequest
+from animoe.models.backbone import DTYPES
 from animoe.models.motion_lm import LMInputs, MotionLM
 from animoe.models.samoe import ExpertLinear, SAMoEConfig
 from animoe.models.sequence import ADAPTED, FAMILIES, PROMPT_SLOTS, SLOT_TOKEN, step_stack_names
@@ -28,7 +30,7 @@ EXPORTED = ("llama", "mistral", "qwen2")
 MOST_WEIGHTS = 500_000_000
 """Of an exported generator: ONNX keeps a graph with its weights in one message of at most 2 GiB while it is made."""
 MIN_TEMPERATURE = 1e-3
-_FAR = -1e9
+FAR = -1e9
 """Added to attention where nothing may be seen: its weight is exactly 0."""
 MOST_CODES = 64
 """Likeliest codes that may be drawn: to sort a whole codebook costs more than the heads; the nucleus is smaller."""
@@ -37,33 +39,37 @@ MOST_CODES = 64
 class DecodeStep(nn.Module):
     """Feeds S new positions per character and draws the token that follows the last of them.
 
+    The backbone computes in the precision of its weights, everything around it in float32.
+
+    Args:
+        rank: of experts; None = what the planner of `lm` says.
+
     Raises:
-        InvalidRequest: the backbone is none of EXPORTED, too large, or in half precision (it still trains, and runs in
-            torch).
+        InvalidRequest: the backbone is none of EXPORTED (it still trains).
     """
 
     frequency: Tensor
 
-    def __init__(self, lm: MotionLM) -> None:
+    def __init__(self, lm: MotionLM, rank: int | None = None) -> None:
         super().__init__()
         config: Any = lm.backbone.config
         if config.model_type not in EXPORTED:
             raise InvalidRequest(
-                f"only {', '.join(EXPORTED)} backbones are exported to ONNX, this one is {config.model_type!r}; choose "
-                "one of them, or run the model in torch"
+                f"only {', '.join(EXPORTED)} backbones are exported and performed live, this one is "
+                f"{config.model_type!r}; choose one of them"
             )
-        _check_size(lm)
         self.lm = lm
         self.heads: int = config.num_attention_heads
         self.kv_heads: int = config.num_key_value_heads
         self.head_dim: int = getattr(config, "head_dim", None) or config.hidden_size // self.heads
         self.layers: int = config.num_hidden_layers
-        self.rank: int = (lm.planner.config.samoe if lm.planner is not None else SAMoEConfig()).rank
+        self.rank: int = rank or (lm.planner.config.samoe if lm.planner is not None else SAMoEConfig()).rank
+        self.dtype: torch.dtype = DTYPES[lm.config.dtype]
         rope = getattr(config, "rope_parameters", None) or {}
         if rope.get("rope_type", "default") != "default" or config.hidden_act != "silu":
             raise InvalidRequest(
-                f"only plain rotary positions and SiLU are exported to ONNX, this Llama has "
-                f"{rope.get('rope_type')!r} and {config.hidden_act!r}; choose another config, or run the model in torch"
+                f"only plain rotary positions and SiLU are exported and performed live, this Llama has "
+                f"{rope.get('rope_type')!r} and {config.hidden_act!r}; choose another config"
             )
         theta = float(rope.get("rope_theta", getattr(config, "rope_theta", 10000.0)))
         frequency = theta ** (-torch.arange(0, self.head_dim, 2).float() / self.head_dim)
@@ -95,20 +101,21 @@ class DecodeStep(nn.Module):
             positions: (B, S) int64 place in the sequence, 0 = first prompt slot.
             rows: (B,) int64 place of each character's cache among n; any for a character without past.
             active: (n,) int64 which of the batch has its cache in that place; any where none has.
-            past_mask: (n, P) added to attention: 0 where the cache holds something, -1e9 elsewhere.
+            past_mask: (n, P) added to attention: 0 where the cache holds something, FAR elsewhere.
             draws: (R,) int64 of the batch: whose next token is drawn. uniform: (R, G) in [0, 1), one per code.
             temperature: (R,); 0 takes the likeliest code. top_p: (R,) nucleus in (0, 1].
             shares: (B, N) gate weight times scale of every expert, 0 for those that a character does not use.
             rest: keys (already rotated), then values of earlier positions, (n, H, P, D) per layer; then experts, see
-                `decode_names.input_names`.
+                `decode_names.input_names`. They and `past_mask` are in the backbone's precision, the others in float32.
 
         Returns:
             codes of the next tokens (R, G) int64, and keys and values (L, B, H, S, D) to put into the cache.
         """
-        x = self._embed(given, slots, codes, left)
+        x = self._embed(given, slots, codes, left).to(self.dtype)
         angle = positions[..., None].float() * self.frequency  # (B, S, D/2)
-        cos, sin = angle.cos(), angle.sin()
-        causal = ((positions[:, None, :] > positions[:, :, None]).float() * _FAR)[:, None]  # (B, 1, S, S)
+        cos, sin = angle.cos().to(self.dtype), angle.sin().to(self.dtype)
+        causal = ((positions[:, None, :] > positions[:, :, None]).to(self.dtype) * FAR)[:, None]  # (B, 1, S, S)
+        shares = shares.to(self.dtype)
         share = shares[:, :, None].expand(-1, -1, self.rank).flatten(1)[:, None, None]  # (B, 1, 1, N * r)
         keys, values, stacks = rest[: self.layers], rest[self.layers : 2 * self.layers], rest[2 * self.layers :]
         per_layer = len(stacks) // self.layers
@@ -130,7 +137,7 @@ class DecodeStep(nn.Module):
             x = x + changed
             fresh_keys.append(k)
             fresh_values.append(v)
-        hidden = _norm(self.lm.backbone.norm, x[:, -1]).index_select(0, draws)
+        hidden = _norm(self.lm.backbone.norm, x[:, -1]).float().index_select(0, draws)
         return self._draw(hidden, uniform, temperature, top_p), torch.stack(fresh_keys), torch.stack(fresh_values)
 
     def _embed(self, given: Tensor, slots: Tensor, codes: Tensor, left: Tensor) -> Tensor:
@@ -225,17 +232,21 @@ def given_inputs(lm: MotionLM, inputs: LMInputs, shift: Tensor, basis: Tensor) -
     return found
 
 
-def _check_size(lm: MotionLM) -> None:
+def check_exportable(lm: MotionLM) -> None:
+    """Of an ONNX graph; torch performs what is larger.
+
+    Raises:
+        InvalidRequest: the generator is too large, or its backbone in half precision.
+    """
     count = sum(parameter.numel() for parameter in lm.parameters())
     if count > MOST_WEIGHTS:
         raise InvalidRequest(
             f"the generator has {count / 1e6:.0f} million weights, at most {MOST_WEIGHTS // 10**6} million are "
-            "exported for live characters; choose a smaller backbone, or run the model in torch"
+            "exported to ONNX; torch performs it live"
         )
     if lm.config.dtype != "float32":
         raise InvalidRequest(
-            f"a backbone in {lm.config.dtype} is not exported for live characters; train it in float32, or run the "
-            "model in torch"
+            f"a backbone in {lm.config.dtype} is not exported to ONNX; torch performs it live, or train it in float32"
         )
 
 
