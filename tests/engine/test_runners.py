@@ -30,7 +30,6 @@ from animoe.engine.runtime import Runtime
 from animoe.engine.step_runner import CHOICE
 from animoe.engine.torch_weights import DeviceExperts
 from animoe.errors import BundleError, InvalidRequest
-from animoe.models import decode_step
 from animoe.models.decode_names import input_names
 from animoe.models.decode_step import sample_nucleus
 from animoe.models.motion_lm import LMInputs, MotionLM
@@ -211,12 +210,8 @@ class TestAgainstThePlainModel:
         else:
             assert gaps.max() < GAP_FLOAT
 
-    def test_codes_are_drawn_as_likely_as_they_are(
-        self, runtime: Runtime, oracle: Oracle, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_codes_are_drawn_as_likely_as_they_are(self, runtime: Runtime, oracle: Oracle) -> None:
         """Evenly spread draws of the first code, against the probabilities themselves."""
-        if runtime.runner.name == "native":  # its nucleus is of the whole codebook, that of the others of 64 codes
-            monkeypatch.setattr(decode_step, "MOST_CODES", runtime.manifest.codebook_size)
         sampling, apart = Sampling(temperature=0.75, top_p=0.9), []
         uniform = (torch.arange(DRAWS) + 0.5) / DRAWS
         settings = [torch.full((DRAWS,), value) for value in (sampling.temperature, sampling.top_p)]
