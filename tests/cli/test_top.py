@@ -44,6 +44,7 @@ IDLE = Status(
     queue_depth=0,
     experts={},
     refusals={},
+    cuts={},
     jobs={},
     rss_bytes=0,
     cpu_share=0.0,
@@ -163,6 +164,7 @@ def test_a_busy_server_line_by_line() -> None:
         deadlines_missed=3,
         deadlines_missed_recently=1,
         refusals={"OVERLOADED": 2},
+        cuts={"IDLE": 1},
         jobs={"running": 1, "queued": 2},
         rss_bytes=412_000_000,
         experts={f"expert{i}@1": 10.0 - i for i in range(10)},
@@ -170,7 +172,8 @@ def test_a_busy_server_line_by_line() -> None:
     shown = "\n".join(describe(busy, "host:1"))
     assert "step         p50 4.1 ms, p99 12.3 ms, max 20.0 ms, 70 lately; batch 32.0 on average, 64 at most" in shown
     assert "3 missed (1 lately); blocks are ready 200 ms before they are due, the latest 1 % -10 ms" in shown
-    assert "refused      OVERLOADED 2" in shown and "jobs         queued 2, running 1" in shown
+    assert "refused      OVERLOADED 2" in shown and "cut          IDLE 1" in shown
+    assert "jobs         queued 2, running 1" in shown
     assert "412 MB of memory" in shown and "  2 more" in shown
 
 

@@ -64,9 +64,11 @@ def test_commands_that_ask_a_server_import_no_inference_stack(target: str, tmp_p
         (["generate", "walk", "--out", "clip.glb", "--bundle", "nowhere"], "nowhere is not a bundle"),
         (["stream", "walk", "--server", "127.0.0.1:1"], "start one with 'animoe serve'"),
         (["stream", "walk", "--seconds", "0"], "--seconds must be above 0"),
+        (["stream", "walk", "--first", "wave"], "--first 'wave' must end in a colon and seconds"),
         (["preview", "nothing.bvh", "--out", "sheet.png"], "nothing.bvh: no such file"),
         (["preview", "clip.bvh", "--out", "sheet.mp4"], "must end in .png or .jpg or .gif"),
         (["serve", "--port", "70000"], "--port must be between 0 and 65535"),
+        (["serve", "--idle-cut", "-1"], "--idle-cut must be 0 (never) or more seconds"),
         (["demo", "--out", "a_file"], "--out a_file cannot be used as a folder"),
     ],
 )
@@ -127,6 +129,13 @@ def test_stream_prints_each_block_as_it_arrives(target: str, capsys: Any) -> Non
     assert [line["frame"] for line in lines][:8] == list(range(0, 32, 4))
     assert all(len(line["root_m"]) == 3 and 0 < line["root_m"][1] < 2 for line in lines)
     assert all(line["early_ms"] > -150 for line in lines)
+
+
+def test_stream_does_what_comes_first_first(target: str, capsys: Any) -> None:
+    flags = ["stream", "a person stands still", "--seconds", "0.8", "--server", target, "--json"]
+    assert main([*flags, "--first", "a person walks forward:0.4", "--pace", "1.5", "--buffer", "0.5"]) == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert lines[-1]["frame"] >= 18 and len({line["frame"] for line in lines}) == len(lines)
 
 
 def test_stream_for_people_ends_with_a_count(target: str, capsys: Any) -> None:

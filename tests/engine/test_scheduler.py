@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from animoe.engine import ClipRequest, Engine, SessionRequest
-from animoe.engine.places import Places
+from animoe.engine.places import Place, Places
 from animoe.engine.scheduler import MOST_DRAWS, MOST_POSITIONS, MOST_ROWS, MOST_URGENT_S, Pull, Scheduler
 from animoe.errors import Unavailable
 
@@ -121,6 +121,25 @@ class TestPlaces:
         assert (places.used(a.cohort), places.taken(), places.taken(a.cohort)) == (2, 2, 1)
         again = places.take()
         assert (again.cohort, again.row) == (a.cohort, 0)
+
+    def test_garbage_collection_may_give_one_back_at_any_moment(self) -> None:
+        """It runs in whatever thread makes an object, also in one that takes a place just then."""
+        held: list[Place] = []
+
+        def make() -> object:
+            if held:
+                places.give_back(held.pop())
+            return object()
+
+        places = Places(make, 1)
+        held.append(places.take())
+        first = held[0]
+        taken: list[Place] = []
+        thread = threading.Thread(target=lambda: taken.append(places.take()), daemon=True)
+        thread.start()
+        thread.join(5)
+        assert taken and taken[0].cohort is not first.cohort
+        assert places.take().cohort is first.cohort
 
     def test_a_session_that_nobody_holds_gives_its_place_back(self, engine: Engine) -> None:
         before = engine._runtime.places.taken()

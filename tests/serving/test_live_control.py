@@ -30,6 +30,7 @@ class Viewer:
     def __init__(self, live: LiveStream, *, late_reports_s: float = 0.0) -> None:
         self._live, self._late_s = live, late_reports_s
         self.frames: list[np.ndarray] = []
+        self.replaced: list[np.ndarray] = []
         self.said = 0.0
         self._began: float | None = None
 
@@ -40,6 +41,7 @@ class Viewer:
     def take(self, event: object) -> None:
         if isinstance(event, ControlApplied):
             assert event.first_frame + event.replaced_frame_count == len(self.frames)
+            self.replaced = self.frames[event.first_frame :]
             del self.frames[event.first_frame :]
         if isinstance(event, FrameBlock):
             assert event.first_frame == len(self.frames)
@@ -90,11 +92,11 @@ class TestReplacing:
                 longest = TOKEN if kind != "queue" else 9
                 assert answer.first_frame < viewer.playhead + reserve + longest, f"{kind} shows later than it must"
                 assert answer.replaced_frame_count > 0
-                replaced = before[answer.first_frame :]
-                while len(viewer.frames) < len(before):
+                replaced, end = viewer.replaced, answer.first_frame + answer.replaced_frame_count
+                while len(viewer.frames) < end:
                     viewer.take(next(live))
                 assert all(map(np.array_equal, before[: answer.first_frame], viewer.frames))
-                assert not np.allclose(replaced, viewer.frames[answer.first_frame : len(before)], atol=1e-4), kind
+                assert not np.allclose(replaced, viewer.frames[answer.first_frame : end], atol=1e-4), kind
 
     def test_the_first_report_says_that_frames_may_be_replaced(self, client: Client) -> None:
         with client.animate("a person walks forward") as live:

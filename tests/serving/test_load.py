@@ -17,12 +17,25 @@ def load(clock: Any) -> Load:
     return Load(clock)
 
 
-def serve(load: Load, clock: Any, seconds: float, slack_s: float, *, characters: int = 1, share: float = 1.0) -> None:
-    """Blocks of so many characters; that share of them with so much time left, the others with plenty."""
+def serve(
+    load: Load,
+    clock: Any,
+    seconds: float,
+    slack_s: float,
+    *,
+    characters: int = 1,
+    share: float = 1.0,
+    urgent_s: float = 0.12,
+) -> None:
+    """Blocks of so many characters; that share of them with so much time left, the others with plenty.
+
+    The engine begins each of them `urgent_s` before it is needed.
+    """
     count = round(seconds * 7.5 * characters)
     for number in range(count):
         slow = int((number + 1) * share) > int(number * share)
-        load.made(clock.now - 0.01, clock.now + (slack_s if slow else 0.2))
+        needed_s = clock.now + (slack_s if slow else 0.2)
+        load.made(needed_s - urgent_s, needed_s)
         clock.now += seconds / count
 
 
@@ -39,6 +52,14 @@ class TestTight:
     def test_blocks_that_come_late_again_and_again_are(self, load: Load, clock: Any, characters: int) -> None:
         serve(load, clock, 2, 0.01, characters=characters)  # not late yet: nobody is harmed
         assert load.tight and load.strained
+
+    def test_an_engine_that_begins_late_because_it_is_quick_is_not_late(self, load: Load, clock: Any) -> None:
+        serve(load, clock, 5, 0.015, characters=200, urgent_s=0.03)
+        assert not load.tight and not load.strained
+        serve(load, clock, 2, 0.005, characters=200, urgent_s=0.03)
+        assert load.tight
+        serve(load, clock, 3, 0.015, characters=200, urgent_s=0.03)
+        assert not load.tight
 
     def test_one_slow_moment_of_the_machine_is_no_overload(self, load: Load, clock: Any) -> None:
         serve(load, clock, 3, 0.2, characters=20)

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 
 from animoe.serving.monitoring.series import Recent, quantile
 
-LATE_SLACK_S = 0.02
-"""A block that is there so shortly before it is needed, or later, is as good as late."""
-SAFE_SLACK_S = 0.05
+LATE_SLACK_S, LATE_SHARE = 0.03, 0.25
+"""A block that is there so shortly before it is needed is as good as late: seconds, or share of the time that the
+engine had once it put the block off no more. It leaves itself twice the time of a slow step."""
+SAFE_SLACK_S, SAFE_SHARE = 0.05, 0.4
 """What blocks must have before new streams are let in again."""
 FIRST_BLOCK_S = 0.05
 """Until one was measured."""
@@ -58,8 +59,9 @@ class Load:
         if counts:
             bucket = self._bucket(now)
             bucket.blocks += 1
-            bucket.late += needed_s - now < LATE_SLACK_S
-            bucket.near += needed_s - now < SAFE_SLACK_S
+            slack_s, given_s = needed_s - now, max(needed_s - urgent_s, 0.0)
+            bucket.late += slack_s < min(LATE_SLACK_S, LATE_SHARE * given_s)
+            bucket.near += slack_s < min(SAFE_SLACK_S, SAFE_SHARE * given_s)
 
     @property
     def block_s(self) -> float:
