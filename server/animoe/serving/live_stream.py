@@ -27,8 +27,9 @@ _MAX_WAITING_CONTROLS = 16
 """Controls read ahead of the next block; a caller that sends more is held back by HTTP/2 flow control."""
 _MIN_REPLAN_S = 0.2
 """Between two changes that replace frames: a slider that is dragged must not make every block several times."""
-_PATIENCE_S = 0.3
-"""A block is asked for no longer before it is needed: while it waits for company, controls wait for it."""
+_PATIENCE_S = 0.15
+"""A block may wait so long for company, little longer than it plays: else no lead would fill up, and while it waits
+controls wait for it."""
 _BLOCKED_S = 0.05
 """A write that takes longer says that the caller does not read."""
 _TICK_S = 0.005
