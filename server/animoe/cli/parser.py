@@ -182,7 +182,7 @@ def _stream(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=0.0,
         metavar="S",
-        help="motion ahead, 0.1 to 1 second; default: 0.25",
+        help="motion ahead, 0.1 to 1 second; default: 0.32",
     )
     _retries(parser)
     parser.add_argument(

@@ -13,7 +13,7 @@ import math
 import time
 from collections.abc import Callable
 
-LEAD_S = 0.25
+LEAD_S = 0.32
 """Most motion sent ahead of the playhead where frames that were sent stay: covers network jitter, and with one block
 on top stays below the half second in which a change must show."""
 REPLACEABLE_LEAD_S = 0.6

@@ -89,7 +89,7 @@ class AnimationServiceServicer:
 
     def Animate(self, request_iterator, context):
         """Plays a character live. The first request must be `start`, the first response is the header. Frames are paced
-        by the clock: they run at most about a quarter of a second ahead of real time, so that a change of prompt or
+        by the clock: they run at most about a third of a second ahead of real time, so that a change of prompt or
         emotion shows within half a second. Without changes nothing needs to be sent. After `stop` the last response is
         `ended` and the status is OK; closing the requesting side means stop.
 
