@@ -26,7 +26,7 @@ def play(pacer: Pacer, clock: Any, blocks: int) -> None:
 
 
 class TestByTheClock:
-    def test_lead_over_the_playhead_stays_below_a_quarter_second(self, clock: Any) -> None:
+    def test_lead_over_the_playhead_stays_as_it_is_set(self, clock: Any) -> None:
         pacer = Pacer(FPS, clock=clock)
         leads = []
         for number in range(1, 60):
@@ -34,7 +34,7 @@ class TestByTheClock:
             pacer.sent(number * BLOCK)
             leads.append(number * BLOCK / FPS - (clock.now - 100.0))
         assert max(leads) <= LEAD_S + 1e-9
-        assert min(leads[1:]) == pytest.approx(LEAD_S)
+        assert min(leads[2:]) == pytest.approx(LEAD_S)  # the first two blocks fill it
 
     def test_a_small_delay_is_caught_up(self, pacer: Pacer, clock: Any) -> None:
         clock.now += 0.5
