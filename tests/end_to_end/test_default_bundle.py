@@ -8,7 +8,6 @@ import pytest
 from animoe.bundle import default_bundle, read_manifest, verify_files
 from animoe.engine import ClipRequest, Engine, Sampling
 from animoe.motion.clip import Clip
-from animoe.rig import CANONICAL_JOINTS
 from animoe_trainer.evaluate_motion import perform
 from animoe_trainer.make_bundle import verify_bundle
 from animoe_trainer.motion_measures import net_travel_m
@@ -17,7 +16,6 @@ SEEDS = range(4)
 SECONDS = 4.0
 MAX_BYTES = 64 * 2**20
 MAX_JUMP_M = 0.35
-HEAD = CANONICAL_JOINTS.index("head")
 
 
 def speed_mps(clip: Clip) -> float:
@@ -50,14 +48,12 @@ def test_running_is_faster_than_walking(engine: Engine) -> None:
     assert running > 1.5 * walking
 
 
-def test_sad_walks_slower_and_with_a_lower_head_than_happy(engine: Engine) -> None:
+def test_sad_walks_slower_than_happy(engine: Engine) -> None:
     sad, happy = (
         [perform(engine, "a person walks forward", SECONDS, emotion, seed) for seed in SEEDS]
         for emotion in ("sad", "happy")
     )
     assert np.mean([speed_mps(c) for c in sad]) < 0.7 * np.mean([speed_mps(c) for c in happy])
-    heads = [np.mean([c.world()[1][:, HEAD, 1].mean() for c in clips]) for clips in (sad, happy)]
-    assert heads[0] < heads[1]
 
 
 @pytest.mark.parametrize("emotion", ["neutral", "angry", "fearful", "excited"])

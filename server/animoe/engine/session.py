@@ -103,13 +103,20 @@ class LiveSession:
     ) -> None:
         self._send, self._runtime, self._character = ask, runtime, character
         self._place = runtime.places.take()
-        weakref.finalize(character, runtime.places.give_back, self._place)
+        self._release = weakref.finalize(character, runtime.places.give_back, self._place)
         self.clock = clock
         self._reach = reach_frames
         self._boundaries: deque[_Boundary] = deque()
         self._request, self._digest = request, runtime.digest_of(character.prompt.scenarios)
         self._log = Log()
         self._asked: Answer | None = None
+
+    def close(self) -> None:
+        """Makes room for another character at once; else that waits until nobody holds this one any more.
+
+        Only when no block is being made: the engine would write where the next character is. Nothing may follow.
+        """
+        self._release()
 
     @property
     def performance(self) -> Performance:

@@ -93,6 +93,7 @@ class LiveStream:
         self._sleep: asyncio.Future[None] | None = None
         self._reason = pb.END_REASON_UNSPECIFIED
         self._cut: AniMoEError | None = None
+        self._making = False  # a block is in the engine's hands
         self._block_frames = 0
         self._changed_frame = 0
         self._fresh = True  # the next block is the first one, or the first after frames were taken back
@@ -130,6 +131,8 @@ class LiveStream:
         finally:
             reader.cancel()
             await asyncio.gather(reader, return_exceptions=True)
+            if not self._making:
+                self._session.close()
 
     async def _read(self, requests: AsyncIterator[pb.AnimateRequest]) -> None:
         try:
@@ -216,8 +219,10 @@ class LiveStream:
         needed_s = self._pacer.runs_out_s() - (self._reserve.round_trip_s if self._pacer.reported else 0.0)
         deadline_s = min(needed_s, asked_s + _PATIENCE_S)
         found: asyncio.Future[RigBlock] = asyncio.get_running_loop().create_future()
+        self._making = True
         self._session.send_frames(found, deadline_s, self._retargeter, self._state)
         block = await found
+        self._making = False
         self._load.made(max(asked_s, deadline_s - self._urgent_s()), needed_s, counts=not self._fresh)
         frames = frames_to_proto(block)
         self._block_frames, self._fresh = frames.frame_count, False
