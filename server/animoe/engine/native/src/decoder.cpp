@@ -8,6 +8,7 @@
 
 #include "numbers.h"
 #include "products.h"
+#include "scratch.h"
 
 namespace animoe {
 
@@ -52,25 +53,11 @@ struct Tokens {
 
 namespace {
 
-template <class T>
-T* room(std::vector<T>& memory, int64_t count) {
-  if (int64_t(memory.size()) < count) memory.resize(count);
-  return memory.data();
-}
-
 struct Scratch {
-  std::vector<float> x, taps, hidden, scales, points;
-  std::vector<uint8_t> bytes;
-  std::vector<const uint8_t*> rows;
+  ByteMemory memory;
+  std::vector<float> x, taps, hidden, points;
 };
 thread_local Scratch scratch;
-
-Bytes as_bytes(const float* x, int count, int width) {
-  Scratch& s = scratch;
-  Bytes found{room(s.bytes, int64_t(count) * width), room(s.scales, count), room(s.rows, count), width};
-  for (int row = 0; row < count; ++row) found.set(row, x + int64_t(row) * width);
-  return found;
-}
 
 void standardise(const float* x, const float* weight, const float* bias, int width, float* found) {
   const float mean = sum(width, [=](int i) { return load(x + i); }) / float(width);
@@ -114,9 +101,9 @@ void pass(const Decoder& m, const Tokens& t, const Block& block, int first, floa
     std::memcpy(after, before + w, int64_t(history - 1) * w * sizeof(float));
     std::memcpy(after + int64_t(history - 1) * w, tap + 2 * w, w * sizeof(float));
   }
-  linear(as_bytes(taps, t.count, 3 * w), t.count, block.convolution, hidden, w);
+  linear(as_bytes(scratch.memory, taps, t.count, 3 * w), t.count, block.convolution, hidden, w);
   for (int64_t i = 0; i < int64_t(t.count) * w; ++i) hidden[i] = silu(hidden[i]);
-  linear(as_bytes(hidden, t.count, w), t.count, block.project, taps, w);
+  linear(as_bytes(scratch.memory, hidden, t.count, w), t.count, block.project, taps, w);
   for (int64_t i = 0; i < int64_t(t.count) * w; ++i) x[i] += taps[i];
 }
 

@@ -9,6 +9,7 @@
 #include "nucleus.h"
 #include "numbers.h"
 #include "products.h"
+#include "scratch.h"
 
 namespace animoe {
 
@@ -72,30 +73,15 @@ struct Batch {
 
 namespace {
 
-// Grows and stays: nothing is allocated once the largest batch was seen.
 struct Scratch {
+  ByteMemory memory;
   std::vector<float> x, felt, normed, wide, attended, low, scores, start, seen, hidden, logits;
-  std::vector<uint8_t> bytes;
-  std::vector<float> scales;
-  std::vector<const uint8_t*> rows, chosen;
+  std::vector<const uint8_t*> chosen;
   std::vector<int32_t> owner, members, positions;
-  std::vector<float> weights, units;
+  std::vector<float> weights;
   std::vector<Candidate> kept;
 };
 thread_local Scratch scratch;
-
-template <class T>
-T* room(std::vector<T>& memory, int64_t count) {
-  if (int64_t(memory.size()) < count) memory.resize(count);
-  return memory.data();
-}
-
-Bytes as_bytes(const float* x, int count, int width) {
-  Scratch& s = scratch;
-  Bytes found{room(s.bytes, int64_t(count) * width), room(s.scales, count), room(s.rows, count), width};
-  for (int row = 0; row < count; ++row) found.set(row, x + int64_t(row) * width);
-  return found;
-}
 
 void add(float* x, const float* y, int64_t count) {
   for (int64_t i = 0; i < count; ++i) x[i] += y[i];
@@ -146,7 +132,7 @@ void add_expert(const Model& m, const Adapter& adapter, const Bytes& x, int kind
 void apply(const Model& m, const Batch& b, int layer, int family, const float* x, float* y) {
   Scratch& s = scratch;
   const Linear& base = m.layer[layer].family[family];
-  const Bytes bytes = as_bytes(x, b.tokens, base.in);
+  const Bytes bytes = as_bytes(scratch.memory, x, b.tokens, base.in);
   linear(bytes, b.tokens, base, y, base.out);
   const int q = m.heads.heads * m.heads.dim, kv = m.heads.kv_heads * m.heads.dim;
   const int32_t widths[FAMILIES][MOST_KINDS] = {{q, kv, kv}, {m.width}, {m.hidden, m.hidden}, {m.width}};
@@ -259,7 +245,7 @@ void draw_all(const Model& m, const Batch& b) {
     normalise(s.x.data() + int64_t(b.begins[character + 1] - 1) * m.width, m.final_norm, m.epsilon, m.width,
               normed + int64_t(character) * m.width);
   float* start = room(s.start, int64_t(b.characters) * all);
-  const Bytes states = as_bytes(normed, b.characters, m.width);
+  const Bytes states = as_bytes(scratch.memory, normed, b.characters, m.width);
   linear(states, b.characters, *m.start, start, all);
   s.owner.clear();
   for (int character = 0; character < b.characters; ++character)
@@ -273,9 +259,9 @@ void draw_all(const Model& m, const Batch& b) {
       const float* from = start + int64_t(s.owner[d]) * all + group * wide;
       for (int i = 0; i < wide; ++i) hidden[d * wide + i] = silu(from[i] + seen[d * wide + i]);
     }
-    linear(as_bytes(hidden, int(draws), wide), int(draws), m.middle[group], middle, wide);
+    linear(as_bytes(scratch.memory, hidden, int(draws), wide), int(draws), m.middle[group], middle, wide);
     for (int64_t i = 0; i < draws * wide; ++i) hidden[i] += silu(middle[i]);
-    linear(as_bytes(hidden, int(draws), wide), int(draws), m.out[group], logits, m.codebook);
+    linear(as_bytes(scratch.memory, hidden, int(draws), wide), int(draws), m.out[group], logits, m.codebook);
     for (int64_t d = 0; d < draws; ++d) {
       const int32_t owner = s.owner[d];
       const int32_t code = draw(logits + d * m.codebook, m.codebook, b.uniform[d * m.groups + group],
