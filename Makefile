@@ -22,12 +22,12 @@ $(BIN)/python:
 # Stamps: a second call does nothing until the dependencies change.
 $(VENV)/server.stamp: pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) install --quiet -c constraints.txt -e '.[server]'
-	@$(BIN)/python -m animoe.engine.native
+	@$(BIN)/python -m animoe.native
 	@touch $@
 
 $(VENV)/dev.stamp: pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) install --quiet -c constraints.txt -e '.[dev]'
-	@$(BIN)/python -m animoe.engine.native
+	@$(BIN)/python -m animoe.native
 	@touch $@ $(VENV)/server.stamp
 
 setup: $(VENV)/dev.stamp  ## install everything for development and training into .venv

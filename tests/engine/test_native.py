@@ -11,11 +11,11 @@ import pytest
 
 from animoe.engine.batch import Row
 from animoe.engine.character import Character
-from animoe.engine.native import library
 from animoe.engine.requests import Sampling
 from animoe.engine.runtime import Runtime
 from animoe.engine.step_runner import CHOICE, open_decoder
 from animoe.errors import InvalidRequest
+from animoe.native import library
 from animoe.rig.rotations import Array
 
 pytestmark = pytest.mark.skipif(library._compiler() is None, reason="needs a C++ compiler")
@@ -111,7 +111,7 @@ def test_the_portable_kernel_says_the_same(cache: Path, bundle: Path, monkeypatc
 def test_the_decoder_says_what_the_graph_says(bundle: Path) -> None:
     """Its integers move joints by a fraction of a degree; the root's codes are exact."""
     runtime = Runtime(bundle)
-    native = open_decoder(bundle)
+    native = open_decoder(bundle, library.load_library())
     assert native is not None
     codes = np.random.default_rng(0).integers(runtime.manifest.codebook_size, size=(3, 12, runtime.manifest.groups))
     expected, last = runtime.decode(codes, np.repeat(runtime.new_decoder_state(), 3, axis=0))

@@ -24,7 +24,6 @@ from animoe.engine import ClipRequest, Engine
 from animoe.engine.batch import Row
 from animoe.engine.character import StepInputs
 from animoe.engine.experts import Expert, ExpertPool
-from animoe.engine.native.library import load_library
 from animoe.engine.requests import Sampling
 from animoe.engine.runtime import Runtime
 from animoe.engine.step_runner import CHOICE
@@ -36,6 +35,7 @@ from animoe.models.motion_lm import LMInputs, MotionLM
 from animoe.models.samoe import top_k_weights
 from animoe.models.sequence import PROMPT_SLOTS, SLOT_BEGIN, SLOT_RESUME, SLOT_TOKEN
 from animoe.motion.emotion import EMOTIONS
+from animoe.native.library import load_library
 from animoe.rig.rotations import Array
 from animoe_trainer.importing.generator import load_generator
 from animoe_trainer.make_bundle import make_bundle

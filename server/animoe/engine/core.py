@@ -190,7 +190,7 @@ class Engine:
         """Here, or beside the next step when others wait for that."""
 
         def work() -> None:
-            finish(pulls, features)
+            finish(pulls, features, self._runtime.to_poses)
             seconds = self._clock() - started_s
             self._scheduler.took(seconds)
             self.observer.step(len(pulls), seconds)

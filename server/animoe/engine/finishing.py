@@ -11,20 +11,21 @@ import numpy as np
 
 from animoe.engine.runtime import Runtime
 from animoe.engine.scheduler import Pull
-from animoe.motion.features import RootState, features_to_poses
+from animoe.motion.features import RootState
+from animoe.motion.native_poses import ToPoses
 from animoe.motion.pose_block import PoseBlock
 from animoe.retarget.solver import Retargeter, RigBlock
 from animoe.rig.rotations import Array
 
 
-def finish(pulls: Sequence[Pull], features: Array) -> None:
+def finish(pulls: Sequence[Pull], features: Array, to_poses: ToPoses) -> None:
     """Hands out the frames of a step; an error goes to everybody who waits.
 
     Args:
-        features: (B, 4, 140), see `choose`.
+        features: (B, 4, 140), see `choose`. to_poses: `features_to_poses`.
     """
     try:
-        found = _on_rigs(pulls, _posed(pulls, features))
+        found = _on_rigs(pulls, _posed(pulls, features, to_poses))
     except BaseException as error:
         fail(pulls, error)
     else:
@@ -70,9 +71,9 @@ def choose(runtime: Runtime, pulls: Sequence[Pull], codes: Array) -> Array:
     )
 
 
-def _posed(pulls: Sequence[Pull], features: Array) -> list[PoseBlock]:
+def _posed(pulls: Sequence[Pull], features: Array, to_poses: ToPoses) -> list[PoseBlock]:
     roots = [RootState(before.yaw, before.planar) for before in (pull.character.root for pull in pulls)]
-    rotations, positions, contacts, headings = features_to_poses(features, roots)
+    rotations, positions, contacts, headings = to_poses(features, roots)
     return [
         pull.character.pose((rotations[i], positions[i], contacts[i], headings[i]), roots[i])
         for i, pull in enumerate(pulls)

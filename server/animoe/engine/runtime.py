@@ -5,9 +5,11 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+import onnxruntime as ort
 
 from animoe.bundle.manifest import Manifest, bundle_file, read_manifest
 from animoe.bundle.scenarios import (
@@ -23,6 +25,7 @@ from animoe.bundle.stacks import quantised
 from animoe.engine.batch import Row
 from animoe.engine.conditions import Conditions
 from animoe.engine.experts import Expert, ExpertPool
+from animoe.engine.native.decoder import NativeDecoder
 from animoe.engine.onnx_session import open_session
 from animoe.engine.places import Places
 from animoe.engine.planner import PlannerNet
@@ -30,6 +33,9 @@ from animoe.engine.prompt_encoder import PromptEncoder
 from animoe.engine.prompts import PlannedPrompt, Scenarios, plan_prompt
 from animoe.engine.step_runner import StepRunner, open_decoder, open_runner
 from animoe.errors import BundleError
+from animoe.motion.features import features_to_poses
+from animoe.motion.native_poses import ToPoses, native_poses
+from animoe.native.library import load_library
 from animoe.rig.rotations import Array
 
 _PLANS_KEPT = 1024
@@ -47,6 +53,7 @@ class Runtime:
 
     Attributes:
         runner: it.
+        to_poses: `features_to_poses`, the quickest there is.
     """
 
     def __init__(self, folder: Path, *, threads: int = 1, runner: StepRunner | None = None) -> None:
@@ -55,8 +62,11 @@ class Runtime:
         self.prompts = PromptEncoder(folder, threads=threads)
         weights = read_weights(bundle_file(folder, "motion_lm.safetensors"))
         self.runner = runner or open_runner(folder, self.manifest, weights, threads=threads)
-        self._graph = open_session(bundle_file(folder, "decoder.onnx"), threads=threads)
-        self._native = open_decoder(folder) if self.runner.name == "native" else None
+        self._decoder, self._threads = bundle_file(folder, "decoder.onnx"), threads
+        self._native: NativeDecoder | None = None
+        self.to_poses: ToPoses = features_to_poses
+        if self.runner.name == "native" and (library := load_library()) is not None:
+            self._native, self.to_poses = open_decoder(folder, library), native_poses(library)
         self._conditions = Conditions(weights)
         self._expert_shapes = expert_shapes(folder, self.manifest.experts[1])
         self._lock = threading.Lock()
@@ -121,6 +131,11 @@ class Runtime:
     def step(self, batch: Sequence[Row]) -> Array:
         """One decode step (`StepRunner.step`) with the experts that the batch needs."""
         return self.runner.step(batch, self._pool_for(batch))
+
+    @cached_property
+    def _graph(self) -> ort.InferenceSession:
+        """Opened when it is needed: where the decoder is C++, few do."""
+        return open_session(self._decoder, threads=self._threads)
 
     def decode(self, codes: Array, states: Array) -> tuple[Array, Array]:
         """Codes (C, N, G) and states (C, rows, width) -> features (C, 4N, 140) and the next states."""

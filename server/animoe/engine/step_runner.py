@@ -3,6 +3,7 @@ that ONNX cannot hold."""
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import os
 from collections.abc import Mapping, Sequence
@@ -15,11 +16,11 @@ from animoe.engine.character import WINDOW
 from animoe.engine.conditions import Conditions
 from animoe.engine.experts import ExpertPool
 from animoe.engine.native.decoder import NativeDecoder
-from animoe.engine.native.library import PORTABLE, load_library
 from animoe.engine.native.runner import NativeStep
 from animoe.engine.places import Places
 from animoe.engine.step_graph import OnnxStep
 from animoe.errors import BundleError, InvalidRequest
+from animoe.native.library import PORTABLE, load_library
 from animoe.rig.rotations import Array
 
 COHORT = 64
@@ -96,11 +97,10 @@ def open_runner(folder: Path, manifest: Manifest, weights: Mapping[str, Array], 
     return OnnxStep(folder, Conditions(weights), manifest.cache, WINDOW - 1, COHORT, threads=threads)
 
 
-def open_decoder(folder: Path) -> NativeDecoder | None:
+def open_decoder(folder: Path, library: ctypes.CDLL) -> NativeDecoder | None:
     """The decoder in C++; None where ONNX Runtime must do it."""
-    library = load_library()
     try:
-        return None if library is None else NativeDecoder(library, folder)
+        return NativeDecoder(library, folder)
     except BundleError as error:
         log.info("the native decoder cannot run this bundle (%s): ONNX Runtime does", error)
         return None

@@ -30,14 +30,15 @@ class FeetPlacer:
 
     Attributes:
         bones: (4, 2, 3) hip centre -> hip -> knee -> ankle -> toes of both legs of the rig, each in the space of the
-            canonical joint that turns it.
+            canonical joint that turns it. own_bones: the same of the canonical skeleton.
+        rest_heights: (2, 2, 2) of ankles and toes, left and right, canonical and the rig's, when feet stand flat.
         hip_mismatch_m: how much farther out the rig's hips are than ours, scaled to its legs.
     """
 
     def __init__(self, rig: Rig, match: RestMatch) -> None:
         rest = canonical_skeleton().rest_model[1]
         centre = rest[LEGS[0]].mean(axis=0)
-        own_bones = np.diff(rest[LEGS], axis=0, prepend=np.broadcast_to(centre, (1, 2, 3)))
+        own_bones = self.own_bones = np.diff(rest[LEGS], axis=0, prepend=np.broadcast_to(centre, (1, 2, 3)))
         bones = self.bones = _rig_bones(rig, match, own_bones)
         # (4, 2, 16, 2): height of each bone's end over its start from the squares of the rotation above it,
         # canonical and rig side by side.
@@ -49,7 +50,7 @@ class FeetPlacer:
         )
         self._ratio = match.leg_ratio
         self.hip_mismatch_m = float(np.abs(bones[0] - own_bones[0] * match.leg_ratio)[:, 0].max())
-        self._rest_heights = np.stack([rest[LEGS[2:], 1], rest_heights(rig, match)], axis=-1)  # (2, 2, 2)
+        self.rest_heights = np.stack([rest[LEGS[2:], 1], rest_heights(rig, match)], axis=-1)  # (2, 2, 2)
 
     def turns(self, local: Array) -> Array:
         """(n, 4, 2, 4) model rotations of pelvis, hip, knee and ankle of both legs, from canonical (n, 22, 4)."""
@@ -68,7 +69,7 @@ class FeetPlacer:
         """
         rises = np.matmul(squares(turns)[..., None, :], self._heights)[..., 0, :]  # (n, 4, 2, 2)
         ankles = rises[:, 0] + rises[:, 1] + rises[:, 2]
-        below = np.stack([ankles, ankles + rises[:, 3]], axis=1) - self._rest_heights
+        below = np.stack([ankles, ankles + rises[:, 3]], axis=1) - self.rest_heights
         lowest = below.reshape(len(turns), 4, 2).min(axis=1)
         heights: Array = self._ratio * (canonical_heights + lowest[:, 0]) - lowest[:, 1]
         return heights

@@ -74,21 +74,24 @@ class Planting:
 
     Args:
         feet: its legs.
+
+    Attributes:
+        leg_m: mean length of its legs. reach: (2,) of each. farthest_m, follow: as in `Stance`.
     """
 
     def __init__(self, feet: FeetPlacer) -> None:
         self._bones = np.stack([[rotated_constant(bone) for bone in level] for level in feet.bones])  # (4, 2, 16, 3)
         self._hinge = rotated_constant(_HINGE)
         lengths = np.linalg.norm(feet.bones[1:3], axis=-1)  # (2, 2) thigh, shin
-        self._reach = lengths.sum(axis=0)
-        self.leg_m = float(self._reach.mean())
-        self._farthest = _FARTHEST * self.leg_m + feet.hip_mismatch_m
+        self.reach = lengths.sum(axis=0)
+        self.leg_m = float(self.reach.mean())
+        self.farthest_m = _FARTHEST * self.leg_m + feet.hip_mismatch_m
         odd = feet.hip_mismatch_m > _ODD_HIPS * self.leg_m
-        self._follow = _FOLLOW_PER_S / FRAME_RATE_HZ if odd else 0.0
+        self.follow = _FOLLOW_PER_S / FRAME_RATE_HZ if odd else 0.0
 
     def start(self) -> Stance:
         """A new character."""
-        return Stance(self.leg_m, self._farthest, self._follow)
+        return Stance(self.leg_m, self.farthest_m, self.follow)
 
     def apply(
         self, local: Array, turns: Array, centres: Array, contacts: Array, states: Sequence[Stance]
@@ -140,7 +143,7 @@ class Planting:
 
     def _drop(self, legs: Array, target: Array) -> Array:
         """(N,) metres that the hips come down so that every target lies within reach."""
-        reach = np.maximum(np.sqrt(np.einsum("nsi,nsi->ns", legs, legs)), STRAIGHT * self._reach)
+        reach = np.maximum(np.sqrt(np.einsum("nsi,nsi->ns", legs, legs)), STRAIGHT * self.reach)
         level = target[..., 0] ** 2 + target[..., 2] ** 2
         highest = np.sqrt(np.maximum(reach**2 - level, 0.0))
         drop: Array = np.clip(-target[..., 1] - highest, 0.0, _LARGEST_DROP * self.leg_m).max(axis=1)

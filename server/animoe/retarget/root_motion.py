@@ -72,21 +72,27 @@ class RootWay:
 
     Args:
         skeleton: of the rig. turn: (4,) the yaw that the rig faces at rest.
+
+    Attributes:
+        place, heading: (3, 3) and (4, 4) that rows of places and turns are multiplied by.
+        joint_turn, joint_place: the same for a root joint that carries the way.
+        joint_into, joint_rest: (3, 3) times (3,), turned with the way, comes on top of that joint's place.
     """
 
     def __init__(self, skeleton: Skeleton, frame: EngineFrame, turn: Array) -> None:
         ahead = to_matrix(turn)
-        self._place = positions_to_frame(ahead.T, frame)  # linear in the place
-        self._heading = quaternion_basis(frame).T
+        self.place = positions_to_frame(ahead.T, frame)  # linear in the place
+        self.heading = quaternion_basis(frame).T
         into = quaternion_basis(frame.joints), to_matrix(frame.root_turn) @ frame.joints.axes / frame.unit_m
-        self._joint_turn = (left_matrix(frame.root_turn) @ into[0] @ right_matrix(skeleton.rest_rotations[0])).T
-        self._joint_place = (into[1] @ ahead).T
-        self._joint_rest = rotated_constant(skeleton.rest_translations[0]) @ into[1].T
+        self.joint_turn = (left_matrix(frame.root_turn) @ into[0] @ right_matrix(skeleton.rest_rotations[0])).T
+        self.joint_place = (into[1] @ ahead).T
+        self.joint_into, self.joint_rest = into[1], skeleton.rest_translations[0]
+        self._joint_rest = rotated_constant(self.joint_rest) @ into[1].T
 
     def in_frame(self, way: Array, yaws: Array) -> tuple[Array, Array]:
         """Positions (n, 3) and rotations (n, 4) of the way, (n, 3) metres and (n, 4), as the frame has them."""
-        return way @ self._place, yaws @ self._heading
+        return way @ self.place, yaws @ self.heading
 
     def root_joint(self, way: Array, yaws: Array) -> tuple[Array, Array]:
         """Local rotations (n, 4) and translations (n, 3) of a root joint that carries the way."""
-        return yaws @ self._joint_turn, way @ self._joint_place + squares(yaws) @ self._joint_rest
+        return yaws @ self.joint_turn, way @ self.joint_place + squares(yaws) @ self._joint_rest

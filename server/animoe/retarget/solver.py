@@ -19,39 +19,27 @@ copy. Only the foot lock remembers anything: its state belongs to a character, t
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from animoe.errors import InvalidRequest, ShapeError
 from animoe.motion.clip import Clip
 from animoe.motion.pose_block import PoseBlock
-from animoe.retarget.alignment import CANONICAL_INDEX, RestMatch, facing, match_rest
-from animoe.retarget.chains import Drive, drives, remainder
-from animoe.retarget.feet import FeetPlacer
-from animoe.retarget.frames import EngineFrame, locals_from_frame, locals_to_frame, quaternion_basis
+from animoe.retarget.frames import EngineFrame, locals_from_frame, locals_to_frame
 from animoe.retarget.ik_bones import IkBones
-from animoe.retarget.planting import Planting, Stance
-from animoe.retarget.quadratic import (
-    fast_multiply,
-    fast_rotate,
-    left_matrix,
-    power,
-    right_matrix,
-    rotated_constant,
-    squares,
-)
+from animoe.retarget.native import NativeSolver
+from animoe.retarget.plan import Plan
+from animoe.retarget.planting import Stance
+from animoe.retarget.portable import Frames, PortableSolver
 from animoe.retarget.reach import Reaching
 from animoe.retarget.rig import Rig
-from animoe.retarget.root_motion import RootMotion, RootWay, block_headings, yaw_turns
-from animoe.retarget.twist import TwistJoints
-from animoe.retarget.two_bone import conjugate
-from animoe.rig.canonical import FRAME_RATE_HZ, canonical_skeleton
-from animoe.rig.rotations import IDENTITY, Array, inverse, multiply, rotate, to_matrix
-
-_PELVIS = CANONICAL_INDEX["pelvis"]
-_HIPS = (CANONICAL_INDEX["left_hip"], CANONICAL_INDEX["right_hip"])
+from animoe.retarget.root_motion import RootMotion, block_headings
+from animoe.rig.canonical import FRAME_RATE_HZ
+from animoe.rig.rotations import Array
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,7 +90,9 @@ class RetargetOptions:
 class RetargetState:
     """What a retargeter remembers of one character between blocks: its feet, when they are locked."""
 
-    def __init__(self, feet: Stance | None) -> None:
+    __slots__ = ("feet",)
+
+    def __init__(self, feet: Stance | Array | None) -> None:
         self.feet = feet
 
     def copy(self) -> RetargetState:
@@ -121,6 +111,7 @@ class Retargeter:
         rig: the target.
         frame: where `RigBlock` numbers live.
         options: root motion, foot lock, reach.
+        library: `native.library.load_library()` retargets in C++, within rounding the same; None in numpy.
 
     Attributes:
         translated_joints: joints whose local translation is streamed: the pelvis (and limbs that do not hang
@@ -130,31 +121,29 @@ class Retargeter:
         rest_translations: (J, 3) local rest translations in the frame and its unit.
     """
 
-    def __init__(self, rig: Rig, frame: EngineFrame = EngineFrame.GLTF, options: RetargetOptions | None = None) -> None:
+    def __init__(
+        self,
+        rig: Rig,
+        frame: EngineFrame = EngineFrame.GLTF,
+        options: RetargetOptions | None = None,
+        *,
+        library: ctypes.CDLL | None = None,
+    ) -> None:
         self.rig, self.frame, self.options = rig, frame, options or RetargetOptions()
         skeleton = rig.skeleton
         self.rest_rotations, self.rest_translations = locals_to_frame(
             skeleton.rest_rotations, skeleton.rest_translations, frame
         )
-        match = match_rest(skeleton, rig.roles)
-        turn = facing(match.body)
-        plan = drives(rig)
-        driven = tuple(d.joint for d in plan if d.parent < 0)
-        self._root_bone = self.options.root_motion is RootMotion.ROOT_BONE and driven[0] != 0
-        carried = (0, *driven) if self._root_bone else driven
-        self._compile_rotations(plan, match, turn)
-        self._compile_root(driven, match, turn)
-        self._feet = FeetPlacer(rig, match)
-        self._planting = Planting(self._feet) if self.options.foot_lock else None
-        self._reaching = Reaching(rig, match, self.options.reach) if self.options.reach else None
-        self._twist = TwistJoints(rig, match, frame, self.rest_rotations)
-        self._way = RootWay(skeleton, frame, turn)
-        self._ik_bones = self._found_ik_bones(carried) if self.options.ik_bones else None
+        plan = Plan(rig, frame, self.rest_rotations, self.options.root_motion, foot_lock=self.options.foot_lock)
+        self._solver = PortableSolver(plan) if library is None else NativeSolver(plan, library)
+        self._reaching = Reaching(rig, plan.match, self.options.reach) if self.options.reach else None
+        carried = (0, *plan.started) if plan.root_bone else plan.started
+        self._ik_bones = self._found_ik_bones(plan, carried) if self.options.ik_bones else None
         self.translated_joints = carried if self._ik_bones is None else (*carried, *self._ik_bones.joints)
 
     def start(self) -> RetargetState:
         """The state of a new character, before its first block."""
-        return RetargetState(None if self._planting is None else self._planting.start())
+        return RetargetState(self._solver.start())
 
     def apply(self, block: PoseBlock, state: RetargetState | None = None) -> RigBlock:
         """Retargets the next block of a character.
@@ -195,34 +184,19 @@ class Retargeter:
 
     def _apply_alike(self, blocks: Sequence[PoseBlock], states: Sequence[RetargetState], count: int) -> list[RigBlock]:
         """Blocks of `count` frames each, as one long array."""
-        local = _joined([block.local_rotations for block in blocks], (count, 22, 4), "local rotations")
-        root = _joined([block.root_positions for block in blocks], (count, 3), "root positions")
-        contacts = _joined([block.contacts for block in blocks], (count, 4), "contacts")
-        headings = _joined([block_headings(block) for block in blocks], (count,), "headings")
-        turns = self._feet.turns(local)
-        hips = root + squares(local[:, _PELVIS]) @ self._hip_centre
-        centres = hips * self._ratio
-        centres[:, 1] = self._feet.hip_heights(turns, hips[:, 1])
-        way = root * [self._ratio, 0.0, self._ratio]
-        if self._planting is not None and count:
-            feet = [state.feet for state in states if state.feet is not None]
-            local, centres, path = self._planting.apply(local, turns, centres, contacts, feet)
-            way[:, [0, 2]] += path
+        frames = Frames(
+            _joined([block.local_rotations for block in blocks], (count, 22, 4), "local rotations"),
+            _joined([block.root_positions for block in blocks], (count, 3), "root positions"),
+            _joined([block.contacts for block in blocks], (count, 4), "contacts"),
+            _joined([block_headings(block) for block in blocks], (count,), "headings"),
+        )
         if self._reaching is not None:
-            local = self._reaching.apply(local)
-        yaws = yaw_turns(headings)
-        if self.options.root_motion is not RootMotion.WORLD:
-            back = conjugate(yaws)
-            local = local.copy()
-            local[:, _PELVIS] = fast_multiply(back, local[:, _PELVIS])
-            centres = fast_rotate(back, centres - way)
-        rotations, translations = self._rotations(local), self._translations(local, centres)
-        if self._root_bone:
-            rotations[:, 0], first = self._way.root_joint(way, yaws)
-            translations = np.concatenate([first[:, None], translations], axis=1)
+            frames = frames._replace(local=self._reaching.apply(frames.local))
+        feet: list[Any] = [state.feet for state in states if state.feet is not None]
+        rotations, translations, *way = self._solver.solve(frames, feet)
         if self._ik_bones is not None:
             translations = np.concatenate([translations, self._ik_bones.apply(rotations, translations)], axis=1)
-        parts = [rotations, translations, contacts, *self._way.in_frame(way, yaws)]
+        parts = [rotations, translations, frames.contacts, *way]
         rows = [slice(i * count, (i + 1) * count) for i in range(len(blocks))]
         return [RigBlock(b.first_frame, *(part[r] for part in parts)) for b, r in zip(blocks, rows, strict=True)]
 
@@ -235,95 +209,11 @@ class Retargeter:
         translations[:, list(self.translated_joints)] = np.concatenate([b.local_translations for b in blocks])
         return Clip(self.rig.skeleton, FRAME_RATE_HZ, *locals_from_frame(rotations, translations, self.frame), name)
 
-    def _found_ik_bones(self, carried: Sequence[int]) -> IkBones | None:
+    def _found_ik_bones(self, plan: Plan, carried: Sequence[int]) -> IkBones | None:
         """The rig's IK bones, if it has any."""
-        moving = {*self._driven.tolist(), *self._twist.joints.tolist()}
+        moving = {*plan.driven.tolist(), *plan.twist.joints.tolist()}
         bones = IkBones(self.rig, self.rest_rotations, self.rest_translations, moving, carried)
         return bones if bones.joints else None
-
-    def _compile_rotations(self, plan: Sequence[Drive], match: RestMatch, turn: Array) -> None:
-        """Constant factors (R, 4, 4) of the R driven joints and the list of powers that they multiply."""
-        parents, to_frame = self.rig.skeleton.parents, quaternion_basis(self.frame.joints)
-        path_of = {drive.joint: drive for drive in plan}
-        products, self._outer = [], np.empty((len(plan), 4, 4))
-        for row, drive in enumerate(plan):
-            above = path_of.get(drive.parent)
-            products.append(remainder(above.path if above else (), drive.path))
-            parent = int(parents[drive.joint])
-            before = match.match[above.role] if above else turn
-            if parent >= 0:
-                before = multiply(inverse(match.rest_rotations[parent]), before)
-            after = multiply(inverse(match.match[drive.role]), match.rest_rotations[drive.joint])
-            self._outer[row] = to_frame @ left_matrix(before) @ right_matrix(after)
-            if drive.joint == 0:
-                self._outer[row] = left_matrix(self.frame.root_turn) @ self._outer[row]
-        self._driven = np.array([drive.joint for drive in plan])
-        self._compile_products(products)
-
-    def _compile_products(self, products: Sequence[Sequence[tuple[int, float]]]) -> None:
-        """Numbers the distinct powers; `_steps` multiply further factors onto the rows that have them."""
-        distinct = sorted({factor for product in products for factor in product}, key=lambda f: (f[1] != 1.0, f))
-        number = {factor: i for i, factor in enumerate(distinct)}
-        nothing = len(distinct)
-        self._sources = np.array([joint for joint, _ in distinct])
-        self._plain = sum(weight == 1.0 for _, weight in distinct)
-        self._exponents = np.array([weight for _, weight in distinct[self._plain :]])
-        self._first = np.array([number[p[0]] if p else nothing for p in products])
-        self._steps = []
-        for k in range(1, max((len(p) for p in products), default=0)):
-            rows = [row for row, p in enumerate(products) if len(p) > k]
-            self._steps.append((np.array(rows), np.array([number[products[row][k]] for row in rows])))
-
-    def _compile_root(self, driven: Sequence[int], match: RestMatch, turn: Array) -> None:
-        """Where the translated joints sit around the hip centre, and the way into their parents' space."""
-        rest = canonical_skeleton().rest_model[1]
-        self._hip_centre = rotated_constant(rest[list(_HIPS)].mean(axis=0) - rest[_PELVIS])
-        hips = [self.rig.roles[role][0] for role in ("left_hip", "right_hip")]
-        centre = match.rest_positions[hips].mean(axis=0)
-        axes, self._ratio = to_matrix(turn), match.leg_ratio
-        start = match.rest_positions[0] * [1.0, 0.0, 1.0] if tuple(driven) != (0,) else np.zeros(3)
-        offsets, linear, constant = [], [], []
-        for joint in driven:
-            arm = rotate(inverse(match.match[_PELVIS]), match.rest_positions[joint] - centre)
-            parent = int(self.rig.skeleton.parents[joint])
-            into = np.eye(3) if parent < 0 else to_matrix(match.rest_rotations[parent]).T
-            base = np.zeros(3) if parent < 0 else match.rest_positions[parent]
-            into = self.frame.joints.axes @ into / self.frame.unit_m
-            if joint == 0:
-                into = to_matrix(self.frame.root_turn) @ into
-            offsets.append(rotated_constant(arm))
-            linear.append(into @ axes)
-            constant.append(into @ (start - base))
-        self._arms = np.stack(offsets)
-        self._into, self._base = np.stack(linear), np.stack(constant)
-
-    def _rotations(self, local: Array) -> Array:
-        """(n, J, 4) rig local rotations in the frame, from canonical (n, 22, 4)."""
-        factors = np.empty((len(local), len(self._sources) + 1, 4))
-        factors[:, :-1] = local[:, self._sources]
-        factors[:, -1] = IDENTITY
-        if len(self._exponents):
-            factors[:, self._plain : -1] = power(factors[:, self._plain : -1], self._exponents)
-        turns = factors[:, self._first]
-        for rows, column in self._steps:
-            turns[:, rows] = fast_multiply(turns[:, rows], factors[:, column])
-        rotations = np.empty((len(local), *self.rest_rotations.shape))
-        rotations[:] = self.rest_rotations
-        rotations[:, self._driven] = np.matmul(self._outer, turns[..., None])[..., 0]
-        if len(self._twist.joints):
-            self._twist.apply(rotations)
-        return rotations
-
-    def _translations(self, local: Array, centres: Array) -> Array:
-        """(n, K, 3) local translations of the joints that start a driven chain, in the frame and its unit.
-
-        Args:
-            centres: (n, 3) hip centre of the rig, metres.
-        """
-        pelvis = squares(local[:, _PELVIS])
-        world = centres[:, None] + (pelvis[:, None, None] @ self._arms)[:, :, 0]
-        translations: Array = np.matmul(self._into, world[..., None])[..., 0] + self._base
-        return translations
 
 
 def _joined(arrays: Sequence[Array], shape: tuple[int, ...], what: str) -> Array:

@@ -34,6 +34,11 @@ class TwistJoints:
         match: its rest pose.
         frame: where local rotations live.
         rest_rotations: (J, 4) local rest rotations in the frame.
+
+    Attributes:
+        joints: (T,) the twist joints. sources: (T,) joints whose turn they share. axes: (T, 3) of their bones.
+        shares: (T,) of the turn. before, after: (T, 4) make a source's local rotation its change from the rest pose.
+        rest: (T, 4) their own local rest rotations.
     """
 
     def __init__(self, rig: Rig, match: RestMatch, frame: EngineFrame, rest_rotations: Array) -> None:
@@ -50,29 +55,29 @@ class TwistJoints:
                 shares.append(fraction - 1.0 if from_start else fraction)
                 own.append(from_start)
         self.joints = np.array(joints, dtype=np.int64)
-        self._sources, self._shares = np.array(sources, dtype=np.int64), np.array(shares)
-        self._axes = np.array(axes).reshape(-1, 3) @ quaternion_basis(frame.joints)[:3, :3].T
-        self._rest = rest_rotations[self.joints]
-        rest = inverse(rest_rotations[self._sources])
+        self.sources, self.shares = np.array(sources, dtype=np.int64), np.array(shares)
+        self.axes = np.array(axes).reshape(-1, 3) @ quaternion_basis(frame.joints)[:3, :3].T
+        self.rest = rest_rotations[self.joints]
+        rest = inverse(rest_rotations[self.sources])
         identity = np.broadcast_to(np.array([0.0, 0.0, 0.0, 1.0]), rest.shape)
-        self._before = np.where(np.array(own, dtype=bool)[:, None], rest, identity)
-        self._after = np.where(np.array(own, dtype=bool)[:, None], identity, rest)
+        self.before = np.where(np.array(own, dtype=bool)[:, None], rest, identity)
+        self.after = np.where(np.array(own, dtype=bool)[:, None], identity, rest)
 
     def apply(self, rotations: Array) -> None:
         """Turns the twist joints of local rotations (n, J, 4), in place, after their limbs."""
-        change = rotations[:, self._sources]
+        change = rotations[:, self.sources]
         # A limb's own twist is seen in its own axes (L = rest * change), its end's in the limb's (L =
         # change * rest).
         change = fast_multiply(
-            fast_multiply(np.broadcast_to(self._before, change.shape), change),
-            np.broadcast_to(self._after, change.shape),
+            fast_multiply(np.broadcast_to(self.before, change.shape), change),
+            np.broadcast_to(self.after, change.shape),
         )
-        along = np.sum(change[..., :3] * self._axes, axis=-1)
+        along = np.sum(change[..., :3] * self.axes, axis=-1)
         certainty = along**2 + change[..., 3] ** 2
         unit = 1.0 / np.sqrt(np.maximum(certainty, 1e-12))
-        twist = np.concatenate([self._axes * (along * unit)[..., None], (change[..., 3] * unit)[..., None]], axis=-1)
-        turned = power(twist, self._shares * np.minimum(certainty / _FADE, 1.0))
-        rotations[:, self.joints] = fast_multiply(turned, np.broadcast_to(self._rest, turned.shape))
+        twist = np.concatenate([self.axes * (along * unit)[..., None], (change[..., 3] * unit)[..., None]], axis=-1)
+        turned = power(twist, self.shares * np.minimum(certainty / _FADE, 1.0))
+        rotations[:, self.joints] = fast_multiply(turned, np.broadcast_to(self.rest, turned.shape))
 
 
 def _limbs(rig: Rig) -> list[tuple[int, int, bool]]:

@@ -14,6 +14,7 @@ import grpc
 
 from animoe.engine import Engine, LiveSession, SessionRequest
 from animoe.errors import FailedPrecondition, Overloaded, TimedOut, Unavailable
+from animoe.native.library import load_library
 from animoe.retarget.frames import EngineFrame
 from animoe.retarget.profiles import rig_profile, rig_profiles
 from animoe.retarget.root_motion import check_root_motion
@@ -185,11 +186,11 @@ def _retargeter(selection: skeleton_pb2.RigSelection) -> Retargeter:
     rig, frame = rig_from_proto(selection)
     check_root_motion(options.root_motion, rig)
     if selection.HasField("skeleton"):
-        return Retargeter(rig, frame, options)
+        return Retargeter(rig, frame, options, library=load_library())
     return _profile_retargeter(rig.name, frame, options)
 
 
 @lru_cache(maxsize=64)
 def _profile_retargeter(name: str, frame: EngineFrame, options: RetargetOptions) -> Retargeter:
     """One for all streams alike, since what it remembers of each is in a `RetargetState`: a faster first frame."""
-    return Retargeter(rig_profile(name), frame, options)
+    return Retargeter(rig_profile(name), frame, options, library=load_library())

@@ -11,12 +11,13 @@ import numpy as np
 
 from animoe.bundle.manifest import bundle_file
 from animoe.bundle.scenarios import read_weights
-from animoe.engine.native.structs import BlockStruct, DecoderStruct, Keeper, TokensStruct
+from animoe.engine.native.structs import BlockStruct, DecoderStruct, LayerKeeper, TokensStruct
 from animoe.engine.native.weights import in_integers
 from animoe.errors import BundleError
 from animoe.motion.features import FEATURE_COUNT
 from animoe.motion.root_codes import FRAMES_PER_TOKEN, ROOT_GROUPS, ROOT_LEVELS, root_table
 from animoe.motion.spline import SPLINE
+from animoe.native.keeper import addresses
 from animoe.rig.rotations import Array
 
 _POSES = FEATURE_COUNT - ROOT_GROUPS
@@ -38,7 +39,7 @@ class NativeDecoder:
         config = json.loads(bundle_file(folder, "tokenizer.json").read_text(encoding="utf-8"))
         if config["quantiser"] != "fsq" or config["width"] % _LANES:
             raise BundleError("only tokenizers with finite scalar quantisation, of even widths, are decoded in C++")
-        self._library, self._keep = library, Keeper()
+        self._library, self._keep = library, LayerKeeper()
         self._weights = read_weights(bundle_file(folder, "tokenizer.safetensors"))
         self._dilations: list[int] = config["decoder_dilations"]
         self._rows = 2 * sum(self._dilations) + _STATE_ROWS
@@ -55,7 +56,7 @@ class NativeDecoder:
         after = [np.empty((self._rows, self._width), dtype=np.float32) for _ in range(count)]  # each for itself: one
         # character keeps its own, not those of a whole batch
         features = np.empty((count, FRAMES_PER_TOKEN, FEATURE_COUNT), dtype=np.float32)
-        arrays = (codes, _addresses(before), _addresses(after), features)
+        arrays = (codes, addresses(before), addresses(after), features)
         tokens = TokensStruct(count, *(array.ctypes.data for array in arrays))
         self._library.animoe_decode(ctypes.byref(self._struct), ctypes.byref(tokens))
         return features, after
@@ -113,10 +114,6 @@ class NativeDecoder:
     def _float(self, name: str) -> Array:
         found: Array = self._weights[name].astype(np.float32)
         return found
-
-
-def _addresses(arrays: Sequence[Array]) -> Array:
-    return np.array([array.ctypes.data for array in arrays], dtype=np.uint64)
 
 
 def fsq_latents(levels: Sequence[int]) -> Array:

@@ -1,13 +1,12 @@
-"""The structs of `src/step.cpp` and `src/decoder.cpp`, field by field."""
+"""The structs of `step.cpp` and `decoder.cpp` in `animoe/native/src`, field by field."""
 
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
+from animoe.native.keeper import Keeper
 from animoe.rig.rotations import Array
 
 FAMILY_COUNT = 4
@@ -130,22 +129,8 @@ class TokensStruct(ctypes.Structure):
     _fields_ = [("count", ctypes.c_int32), *((n, _POINTER) for n in ("codes", "before", "after", "features"))]
 
 
-class Keeper:
-    """Makes contiguous arrays and structs and keeps them for as long as C may look at them."""
-
-    def __init__(self) -> None:
-        self._kept: list[Any] = []
-
-    def floats(self, values: Array) -> int:
-        return self._pointer(np.ascontiguousarray(values, dtype=np.float32))
-
-    def bytes(self, values: Array) -> int:
-        return self._pointer(np.ascontiguousarray(values, dtype=np.int8))
-
-    def structs(self, kind: type[ctypes.Structure], values: Sequence[ctypes.Structure]) -> int:
-        found = (kind * len(values))(*values)
-        self._kept.append(found)
-        return ctypes.addressof(found)
+class LayerKeeper(Keeper):
+    """Keeps layers too."""
 
     def linear(self, weight: Array, scale: Array, bias: Array | None = None) -> LinearStruct:
         """A layer from its integers (out, in) and scales (out,); what is no multiple of 16 outputs is filled up."""
@@ -153,17 +138,11 @@ class Keeper:
         padded = -outputs % 16
         weight, scale = np.pad(weight, ((0, padded), (0, 0))), np.pad(scale, (0, padded))
         blocks = weight.reshape(len(weight) // 16, 16, inputs // 4, 4).transpose(0, 2, 1, 3)
-        offset = np.ascontiguousarray(-128 * weight.astype(np.int32).sum(axis=1, dtype=np.int32))
         return LinearStruct(
             self.bytes(blocks),
             self.floats(scale),
-            self._pointer(offset),
+            self.ints(-128 * weight.astype(np.int32).sum(axis=1, dtype=np.int32)),
             None if bias is None else self.floats(np.pad(bias, (0, padded))),
             inputs,
             outputs + padded,
         )
-
-    def _pointer(self, values: Array) -> int:
-        self._kept.append(values)
-        found: int = values.ctypes.data
-        return found

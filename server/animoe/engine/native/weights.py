@@ -12,7 +12,7 @@ from animoe.engine.native.structs import (
     FAMILY_COUNT,
     AdapterStruct,
     HeadsStruct,
-    Keeper,
+    LayerKeeper,
     LayerStruct,
     LinearStruct,
     ModelStruct,
@@ -85,7 +85,7 @@ class NativeModel:
     """
 
     def __init__(self, weights: Mapping[str, Array], shape: Shape) -> None:
-        self._weights, self._keep, self._shape = weights, Keeper(), shape
+        self._weights, self._keep, self._shape = weights, LayerKeeper(), shape
         try:
             self.struct = self._model()
         except KeyError as error:
@@ -150,7 +150,7 @@ class NativeExpert:
     """One quantised expert (`bundle.stacks.quantised`) as `address` of (layers, families) adapters."""
 
     def __init__(self, arrays: Mapping[str, Array]) -> None:
-        self._keep = Keeper()
+        self._keep = LayerKeeper()
         layers = len(arrays["q_proj_down"])
         adapters = [self._adapter(arrays, layer, kinds) for layer in range(layers) for kinds in FAMILIES.values()]
         self.address = self._keep.structs(AdapterStruct, adapters)

@@ -14,8 +14,6 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
-from animoe.engine.native.structs import BatchStruct, DecoderStruct, ModelStruct, TokensStruct
-
 PORTABLE = 0
 """Kernel of a processor without integer dot products: slower than ONNX Runtime's, not used by default."""
 _SOURCES = Path(__file__).with_name("src")
@@ -27,23 +25,22 @@ log = logging.getLogger(__name__)
 
 @cache
 def load_library() -> ctypes.CDLL | None:
-    """The compiled step; None where it cannot be had (no compiler, Windows): the log says why."""
+    """The compiled functions; None where it cannot be had (no compiler, Windows): the log says why."""
     compiler = _compiler()
     if compiler is None:
-        log.info("no C++ compiler: the decode step runs in ONNX Runtime")
+        log.info("no C++ compiler: ONNX Runtime and numpy are used, which is slower")
         return None
     try:
-        path = _folder() / f"step-{_digest(compiler)}.so"
+        path = _folder() / f"animoe-{_digest(compiler)}.so"
         if not path.exists():
             _compile(compiler, path)
         library = ctypes.CDLL(str(path))
     except (OSError, subprocess.SubprocessError) as error:
-        log.warning("the native decode step cannot be built, ONNX Runtime is used instead: %s", error)
+        log.warning("the C++ functions cannot be built, ONNX Runtime and numpy are used instead: %s", error)
         return None
     library.animoe_kernel.restype = library.animoe_stored_bytes.restype = ctypes.c_int
-    library.animoe_step.argtypes = [ctypes.POINTER(ModelStruct), ctypes.POINTER(BatchStruct)]
-    library.animoe_decode.argtypes = [ctypes.POINTER(DecoderStruct), ctypes.POINTER(TokensStruct)]
-    library.animoe_step.restype = library.animoe_decode.restype = None
+    for function in (library.animoe_step, library.animoe_decode, library.animoe_pose, library.animoe_retarget):
+        function.argtypes, function.restype = [ctypes.c_void_p, ctypes.c_void_p], None
     return library
 
 

@@ -1,10 +1,10 @@
-"""Compiles the decode step ahead of the first start: `python -m animoe.engine.native`."""
+"""Compiles ahead of the first start: `python -m animoe.native`."""
 
 from __future__ import annotations
 
 import logging
 
-from animoe.engine.native.library import load_library
+from animoe.native.library import load_library
 
 KERNELS = ("portable C++: ONNX Runtime is faster and is used", "AVX-VNNI", "AVX-512 VNNI")
 

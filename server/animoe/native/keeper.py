@@ -1,0 +1,45 @@
+"""Memory that C++ looks at."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from animoe.rig.rotations import Array
+
+
+class Keeper:
+    """Makes contiguous arrays and structs and keeps them for as long as C++ may look at them. Gives addresses."""
+
+    def __init__(self) -> None:
+        self._kept: list[Any] = []
+
+    def floats(self, values: Array) -> int:
+        return self._pointer(np.ascontiguousarray(values, dtype=np.float32))
+
+    def doubles(self, values: Array) -> int:
+        return self._pointer(np.ascontiguousarray(values, dtype=np.float64))
+
+    def ints(self, values: Array | Sequence[int]) -> int:
+        return self._pointer(np.ascontiguousarray(values, dtype=np.int32))
+
+    def bytes(self, values: Array) -> int:
+        return self._pointer(np.ascontiguousarray(values, dtype=np.int8))
+
+    def structs(self, kind: type[ctypes.Structure], values: Sequence[ctypes.Structure]) -> int:
+        found = (kind * len(values))(*values)
+        self._kept.append(found)
+        return ctypes.addressof(found)
+
+    def _pointer(self, values: Array) -> int:
+        self._kept.append(values)
+        found: int = values.ctypes.data
+        return found
+
+
+def addresses(arrays: Sequence[Array]) -> Array:
+    """(N,) where arrays lie; the caller keeps them meanwhile."""
+    return np.array([array.ctypes.data for array in arrays], dtype=np.uint64)
