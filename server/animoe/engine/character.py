@@ -43,6 +43,9 @@ WINDOW = PROMPT_SLOTS + 1 + WINDOW_TOKENS
 """Positions of a full window."""
 SEAM_CANDIDATES = 8
 """Measured on 298 seams: the best of 8 costs 2.4e-4 (`seam_cost`), of 16 2.3e-4, of 1 3.0e-4; motion in flow 2.3e-4."""
+_NEXT_SLOT: Array = np.array([SLOT_TOKEN])
+_LEFT_OPEN: Array = np.full(WINDOW, LEFT_OPEN, dtype=np.int64)
+_POSITIONS: Array = np.arange(WINDOW)
 EMOTION_STEP = 0.25
 """How far the emotion moves (sum of absolute changes) before it is a change; less only tints what is going on."""
 
@@ -179,14 +182,14 @@ class Character:
         elif now.asked:
             self._anchor(KEPT_TOKENS)  # that step failed: what the cache holds is not known
         now.asked = True
-        slots, codes = self._window() if not now.length else (np.array([SLOT_TOKEN]), now.tokens[-1][None])
+        slots, codes = self._window() if not now.length else (_NEXT_SLOT, now.tokens[-1][None])
         first, count = now.length, len(slots)
         now.length += count
         return StepInputs(
             slots=slots,
             codes=codes,
             left=self._left(count, has_prefix=first == 0),
-            positions=np.arange(first, first + count),
+            positions=_POSITIONS[first : first + count],
             emotion=emotion,
             inferred=now.inferred,
             uniforms=self._draws.of(now.token, SEAM_CANDIDATES if now.seam else 1),
@@ -278,7 +281,7 @@ class Character:
     def _left(self, count: int, *, has_prefix: bool) -> Array:
         """Tokens still to come after each position, counted as in training: the last position has the most recent."""
         if self._total is None:
-            return np.full(count, LEFT_OPEN, dtype=np.int64)
+            return _LEFT_OPEN[:count]
         remaining = max(self._total - self._now.token, 0)
         left = remaining + np.arange(count - 1, -1, -1)
         if has_prefix:

@@ -6,7 +6,8 @@ Stream handlers are coroutines that write to the context (see `interceptors`).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
@@ -35,6 +36,7 @@ from animoe.serving.convert_live import Change, limits_to_proto, playback_from_p
 from animoe.serving.limits import Limits, StreamSlots
 from animoe.serving.live_stream import LiveStream, Write
 from animoe.serving.load import Load
+from animoe.serving.stuck import StuckWatch
 from animoe.v1 import animation_service_pb2 as pb
 from animoe.v1 import animation_service_pb2_grpc, clip_pb2, skeleton_pb2
 
@@ -85,7 +87,7 @@ class AnimationServicer(animation_service_pb2_grpc.AnimationServiceServicer):
                 block = next(blocks, None)
                 return None if block is None else frames_to_proto(retargeter.apply(block, state))
 
-            with current_call.get().playing(header, self._timed(context.write)) as write:
+            with self._timed(context.write) as timed, current_call.get().playing(header, timed) as write:
                 await write(pb.GenerateClipResponse(header=header))
                 while (frames := await self._clips.run(next_frames)) is not None:
                     await write(pb.GenerateClipResponse(frames=frames))
@@ -101,7 +103,7 @@ class AnimationServicer(animation_service_pb2_grpc.AnimationServiceServicer):
             session = await self._compute.run(_open, engine, session_request, changes)
             header = header_to_proto(engine.info, session.performance, retargeter, session_request.sampling.seed)
             call = current_call.get()
-            with call.playing(header, self._timed(context.write), live=True) as write:
+            with self._timed(context.write) as timed, call.playing(header, timed, live=True) as write:
                 await write(pb.AnimateResponse(header=header))
                 live = LiveStream(
                     session,
@@ -151,21 +153,14 @@ class AnimationServicer(animation_service_pb2_grpc.AnimationServiceServicer):
         kind = request.WhichOneof("control") or "empty"
         raise FailedPrecondition(f"the first message of a live session was `{kind}`; send `start` first")
 
-    def _timed(self, write: Write) -> Write:
-        """Ends a call whose caller leaves a message unread for too long: it holds a place."""
-        stuck_s = self._limits.stuck_s
-
-        async def passing(response: Any) -> None:
-            try:
-                async with asyncio.timeout(stuck_s or None):
-                    await write(response)
-            except TimeoutError:
-                raise TimedOut(
-                    "STUCK_READER",
-                    f"a message was not read for {stuck_s:g} s; read the stream all the time, or end it",
-                ) from None
-
-        return passing
+    @contextmanager
+    def _timed(self, write: Write) -> Iterator[Write]:
+        """Ends a call whose caller leaves a message unread for too long."""
+        watch = StuckWatch(write, self._limits.stuck_s)
+        try:
+            yield watch.write
+        finally:
+            watch.close()
 
     def _ready_engine(self) -> Engine:
         if self.engine is None:
