@@ -2,7 +2,8 @@
 
 Frames are counted, not unpacked. A character's playhead starts with its first frame; when the next frame is not there
 the playhead waits for it, as a game does, and goes on from there. Every thirtieth of a second in which a character
-stands still like this is an underrun.
+stands still like this is an underrun; so is one that shows an old frame because its replacement came too late. Like
+`Client.perform` a character lets frames be replaced that it has not shown, and says where it plays.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from pathlib import Path
 import connections
 from script import Script
 
+from animoe.client.character import REPORT_S
 from animoe.v1 import animation_service_pb2 as pb
 
 FPS = 30.0
@@ -181,8 +183,8 @@ class _Character:
         self._script = Script(stage.cast.bundle, stage.cast.seed * 1_000_003 + index, plain=stage.cast.plain)
         self._sent: dict[int, float] = {}
         self._control_id = 0
-        self._next, self._start = 0, 0.0
-        self._alarm: asyncio.TimerHandle | None = None
+        self._next, self._start, self._came, self._stalls = 0, 0.0, 0.0, 0
+        self._alarms: dict[str, asyncio.TimerHandle] = {}
         self._began = time.monotonic()
         first = self._script.start().SerializeToString()
         self._call = stage.connection.open(first, self._received, self._ended)
@@ -190,8 +192,7 @@ class _Character:
             self._think()
 
     def leave(self) -> None:
-        if self._alarm is not None:
-            self._alarm.cancel()
+        self._rest()
         self._call.cancel()
 
     def look(self, now: float, window: Window) -> None:
@@ -207,11 +208,26 @@ class _Character:
         if margin < 0:
             window.late.append((now, -margin))
             self._start -= margin
+            self._stalls += 1
         return margin
 
     def _think(self) -> None:
         pause_s = self._script.pause_s(*CHANGE_S)
-        self._alarm = asyncio.get_running_loop().call_later(pause_s, self._change)
+        self._alarms["change"] = asyncio.get_running_loop().call_later(pause_s, self._change)
+
+    def _report(self) -> None:
+        """Says where it plays, as often as `Client.perform` does."""
+        now = time.monotonic()
+        frame = min((now - self._start) * FPS, self._next)
+        report = pb.PlayheadReport(
+            frame=frame, held_frame_count=self._next, held_for_s=now - self._came, stall_count=self._stalls
+        )
+        self._call.send(pb.AnimateRequest(playhead=report).SerializeToString())
+        self._alarms["report"] = asyncio.get_running_loop().call_later(REPORT_S, self._report)
+
+    def _rest(self) -> None:
+        for alarm in self._alarms.values():
+            alarm.cancel()
 
     def _change(self) -> None:
         self._control_id += 1
@@ -237,7 +253,10 @@ class _Character:
             self._gone()
             self.leave()
             return
-        self._start = self._start or now
+        if not self._start:
+            self._start = now
+            self._alarms["report"] = asyncio.get_running_loop().call_later(REPORT_S, self._report)
+        self._came = now
         window.gaps += max(0, first - self._next)
         self._next = first  # earlier than expected where it replaces frames after a change
         window.margins.append(self._wait_until(now, window))
@@ -246,8 +265,7 @@ class _Character:
 
     def _ended(self, how: str) -> None:
         self._gone()
-        if self._alarm is not None:
-            self._alarm.cancel()
+        self._rest()
         self._stage.window.errors.append(f"character {self._index} ended: {how}")
 
     def _gone(self) -> None:

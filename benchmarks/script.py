@@ -45,7 +45,9 @@ class Script:
         """The first AnimateRequest."""
         rig = skeleton_pb2.RigSelection(profile=RIGS[self._seed % len(RIGS)])
         emotion = None if self._seed % 3 == 0 else self._curve()
-        return pb.AnimateRequest(start=pb.AnimateStart(text=self.text(), rig=rig, emotion=emotion, seed=self._seed))
+        playback = pb.Playback(replaceable=True)  # as `Client.perform` asks
+        start = pb.AnimateStart(text=self.text(), rig=rig, emotion=emotion, seed=self._seed, playback=playback)
+        return pb.AnimateRequest(start=start)
 
     def change(self, control_id: int) -> Any:
         """A new prompt or a new emotion."""

@@ -15,8 +15,9 @@ from animoe.client.player import Player
 from animoe.client.queue import Queued
 from animoe.client.streams import LiveEvent, LiveStream
 
-REPORT_S = 0.2
-"""Between two reports of the playhead."""
+REPORT_S = 0.5
+"""Between two reports of the playhead; the server goes on with the clock meanwhile."""
+_LOOK_S = 0.2
 _KEPT_ANSWERS = 256
 
 
@@ -85,7 +86,7 @@ class LiveCharacter:
                 if self._player.finished:
                     return
                 if pose is None or self._player.paused:
-                    self._changed.wait(REPORT_S)
+                    self._changed.wait(_LOOK_S)
                     continue
                 due_s = self._player.next_s()
             time.sleep(due_s)
