@@ -159,9 +159,16 @@ class NativeExpert:
         down = np.concatenate([arrays[f"{kind}_down"][layer] for kind in kinds])
         found = AdapterStruct(down=self._keep.linear(down, np.ones(len(down), dtype=np.float32)))
         for index, kind in enumerate(kinds):
-            found.up[index] = self._keep.bytes(arrays[f"{kind}_up"][layer])
+            found.up[index] = self._keep.bytes(_risen(arrays[f"{kind}_up"][layer]))
         found.worth = self._keep.floats(np.concatenate([arrays[f"{kind}_scale"][layer] for kind in kinds]))
         return found
+
+
+def _risen(up: Array) -> Array:
+    """(rank, out) int8 -> (out / 16, rank / 4, 16, 4), the bytes of 128 more."""
+    rank, outputs = up.shape
+    blocks = up.reshape(rank // 4, 4, outputs // _LANES, _LANES).transpose(2, 0, 3, 1)
+    return (blocks.astype(np.int16) + 128).astype(np.uint8).view(np.int8)
 
 
 def in_integers(weight: Array) -> tuple[Array, Array]:

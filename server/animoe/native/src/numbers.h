@@ -50,6 +50,26 @@ typedef float Stored;
 inline void narrow(const float* from, Stored* to) { std::memcpy(to, from, LANES * sizeof(float)); }
 #endif
 
+// 16 numbers of at most 127 as bytes around 128, to the nearest. Written out: a loop over bytes, which may be anything's,
+// is not vectorised.
+inline void to_bytes(Lanes x, uint8_t* to) {
+#if defined(__AVX512F__)
+  const __m512i whole = _mm512_add_epi32(_mm512_cvtps_epi32(__m512(x)), _mm512_set1_epi32(128));
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm512_cvtepi32_epi8(whole));
+#else
+  for (int i = 0; i < LANES; ++i) to[i] = uint8_t(int32_t(std::nearbyint(x[i])) + 128);
+#endif
+}
+
+typedef int32_t Whole __attribute__((vector_size(64)));
+
+inline Whole load(const int32_t* from) {
+  Whole found;
+  std::memcpy(&found, from, sizeof found);
+  return found;
+}
+inline Lanes to_floats(Whole x) { return __builtin_convertvector(x, Lanes); }
+
 inline void store(float* to, Lanes x) { std::memcpy(to, &x, sizeof x); }
 
 // Folds 16 lanes into one number, half onto half.

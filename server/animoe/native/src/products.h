@@ -25,7 +25,7 @@ constexpr int BLOCK = 16;  // outputs that lie together
 constexpr int QUAD = 4;    // inputs that lie together
 
 // A layer: packed (out / 16, in / 4, 16, 4) int8; scale, offset and bias (out,), bias may be null. `offset` takes the
-// 128 back out of the sum that activations carry as unsigned bytes. `in` a multiple of 4, `out` of 16.
+// 128 back out of the sum that activations carry as unsigned bytes. `in` and `out` multiples of 16.
 struct Linear {
   const int8_t* packed;
   const float* scale;
@@ -34,13 +34,18 @@ struct Linear {
   int32_t in, out;
 };
 
-// 16 sums of one row: `sum[j] += x[0..3] . w[j][0..3]` for each quad of inputs.
+// 16 sums of one row: `sum[j] += x[0..3] . w[j][0..3]` for each quad of inputs, x unsigned and w signed.
 #if ANIMOE_KERNEL == 2
 struct Sums {
   __m512i value = _mm512_setzero_si512();
   void add(int32_t quad, const int8_t* weights) {
     value = _mm512_dpbusd_epi32(value, _mm512_set1_epi32(quad), _mm512_loadu_si512(weights));
   }
+  // The other way round: w unsigned, x signed.
+  void add_signed(int32_t quad, const uint8_t* weights) {
+    value = _mm512_dpbusd_epi32(value, _mm512_loadu_si512(weights), _mm512_set1_epi32(quad));
+  }
+  void join(const Sums& other) { value = _mm512_add_epi32(value, other.value); }
   void store(int32_t* found) const { _mm512_storeu_si512(found, value); }
 };
 #elif ANIMOE_KERNEL == 1
@@ -50,6 +55,15 @@ struct Sums {
     const __m256i x = _mm256_set1_epi32(quad);
     low = _mm256_dpbusd_avx_epi32(low, x, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(weights)));
     high = _mm256_dpbusd_avx_epi32(high, x, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(weights + 32)));
+  }
+  void add_signed(int32_t quad, const uint8_t* weights) {
+    const __m256i x = _mm256_set1_epi32(quad);
+    low = _mm256_dpbusd_avx_epi32(low, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(weights)), x);
+    high = _mm256_dpbusd_avx_epi32(high, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(weights + 32)), x);
+  }
+  void join(const Sums& other) {
+    low = _mm256_add_epi32(low, other.low);
+    high = _mm256_add_epi32(high, other.high);
   }
   void store(int32_t* found) const {
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(found), low);
@@ -65,25 +79,43 @@ struct Sums {
     for (int j = 0; j < BLOCK; ++j)
       for (int i = 0; i < QUAD; ++i) value[j] += int32_t(x[i]) * weights[j * QUAD + i];
   }
+  void add_signed(int32_t quad, const uint8_t* weights) {
+    int8_t x[QUAD];
+    std::memcpy(x, &quad, QUAD);
+    for (int j = 0; j < BLOCK; ++j)
+      for (int i = 0; i < QUAD; ++i) value[j] += int32_t(x[i]) * weights[j * QUAD + i];
+  }
+  void join(const Sums& other) {
+    for (int j = 0; j < BLOCK; ++j) value[j] += other.value[j];
+  }
   void store(int32_t* found) const { std::memcpy(found, value, sizeof value); }
 };
 #endif
 
-// ROWS rows times WIDE blocks of 16 outputs; all sums stay in registers. `rows`: where each row's bytes begin.
+inline int32_t quad_at(const void* bytes) {
+  int32_t quad;
+  std::memcpy(&quad, bytes, QUAD);
+  return quad;
+}
+
+// ROWS rows times WIDE blocks of 16 outputs; all sums stay in registers. `rows`: where each row's bytes begin. A sum waits
+// for itself: small tiles have several of each, side by side.
 template <int ROWS, int WIDE>
 inline void tile(const uint8_t* const* rows, const int8_t* packed, int in, int32_t (*found)[WIDE * BLOCK]) {
-  Sums sums[ROWS][WIDE];
+  constexpr int SPLIT = ROWS * WIDE <= 2 ? 4 : ROWS * WIDE <= 4 ? 2 : 1;
+  Sums sums[SPLIT][ROWS][WIDE];
   const int stride = in * BLOCK;
-  for (int k = 0; k < in; k += QUAD) {
-    const int8_t* weights = packed + k * BLOCK;
-    for (int r = 0; r < ROWS; ++r) {
-      int32_t quad;
-      std::memcpy(&quad, rows[r] + k, QUAD);
-      for (int w = 0; w < WIDE; ++w) sums[r][w].add(quad, weights + w * stride);
-    }
-  }
+  for (int k = 0; k < in; k += SPLIT * QUAD)
+    for (int s = 0; s < SPLIT; ++s)
+      for (int r = 0; r < ROWS; ++r) {
+        const int32_t quad = quad_at(rows[r] + k + s * QUAD);
+        for (int w = 0; w < WIDE; ++w) sums[s][r][w].add(quad, packed + w * stride + (k + s * QUAD) * BLOCK);
+      }
   for (int r = 0; r < ROWS; ++r)
-    for (int w = 0; w < WIDE; ++w) sums[r][w].store(found[r] + w * BLOCK);
+    for (int w = 0; w < WIDE; ++w) {
+      for (int s = 1; s < SPLIT; ++s) sums[0][r][w].join(sums[s][r][w]);
+      sums[0][r][w].store(found[r] + w * BLOCK);
+    }
 }
 
 // Hands `sums (WIDE * 16,)` of each of `count` rows, from output `first` on, to `take(row, first, sums)`.
@@ -111,6 +143,8 @@ inline void multiply(const uint8_t* const* rows, int count, const Linear& layer,
   int first = 0;
   for (; first + 4 * BLOCK <= layer.out; first += 4 * BLOCK)
     columns<4>(rows, count, layer, first, [&](int row, int at, const int32_t* sums) { take(row, at, sums, 4 * BLOCK); });
+  for (; first + 2 * BLOCK <= layer.out; first += 2 * BLOCK)
+    columns<2>(rows, count, layer, first, [&](int row, int at, const int32_t* sums) { take(row, at, sums, 2 * BLOCK); });
   for (; first < layer.out; first += BLOCK)
     columns<1>(rows, count, layer, first, [&](int row, int at, const int32_t* sums) { take(row, at, sums, BLOCK); });
 }
@@ -127,7 +161,7 @@ struct Bytes {
     const float sharp = most > 0.0f ? 127.0f / most : 0.0f;
     uint8_t* out = values + int64_t(index) * width;
     rows[index] = out;
-    for (int i = 0; i < width; ++i) out[i] = uint8_t(int32_t(std::nearbyint(x[i] * sharp)) + 128);
+    for (int i = 0; i < width; i += LANES) to_bytes(load(x + i) * sharp, out + i);
     scales[index] = most / 127.0f;
   }
 };
@@ -139,9 +173,10 @@ inline void linear(const Bytes& x, int count, const Linear& layer, float* y, int
     const float* scale = layer.scale + first;
     const int32_t* offset = layer.offset + first;
     const float unit = x.scales[row];
-    for (int j = 0; j < wide; ++j) out[j] = float(sums[j] + offset[j]) * (scale[j] * unit);
-    if (layer.bias != nullptr)
-      for (int j = 0; j < wide; ++j) out[j] += layer.bias[first + j];
+    for (int j = 0; j < wide; j += LANES) {
+      const Lanes found = to_floats(load(sums + j) + load(offset + j)) * (load(scale + j) * unit);
+      store(out + j, layer.bias == nullptr ? found : found + load(layer.bias + first + j));
+    }
   });
 }
 

@@ -2,7 +2,9 @@
 //
 // The same forward pass as `models.decode_step.DecodeStep` (Llama architecture with experts beside its linear layers).
 // Rows never meet: a character's result is the same to the bit alone and in any crowd.
+#include <algorithm>
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 #include "attention.h"
@@ -22,11 +24,12 @@ struct Layer {
   Linear family[FAMILIES];
 };
 
-// One expert's part of one family: `down` gives rank values per kind (padded to 16), `up[kind]` (rank, out) int8 takes
-// them to the kind's outputs, `worth` (kinds * rank,) is what a unit of the integers stands for.
+// One expert's part of one family: `down` gives rank values per kind (padded to 16), `up[kind]` takes them to the kind's
+// outputs: bytes around 128, (out / 16, rank / 4, 16, 4). `worth` (kinds * rank,) is what a unit of the integers stands
+// for. The rank is a multiple of 4.
 struct Adapter {
   Linear down;
-  const int8_t* up[MOST_KINDS];
+  const uint8_t* up[MOST_KINDS];
   const float* worth;
 };
 
@@ -73,12 +76,20 @@ struct Batch {
 
 namespace {
 
+// New positions that one expert works on: a piece of Scratch::members and of Scratch::shares.
+struct Group {
+  int32_t expert;
+  int begin, end;
+};
+
 struct Scratch {
   ByteMemory memory;
   std::vector<float> x, felt, normed, wide, attended, low, scores, start, seen, hidden, logits;
   std::vector<const uint8_t*> chosen;
-  std::vector<int32_t> owner, members, positions;
-  std::vector<float> weights;
+  std::vector<int32_t> owner, members;
+  std::vector<float> shares;
+  std::vector<Group> groups;
+  std::vector<std::pair<int32_t, int32_t>> users;
   std::vector<Candidate> kept;
 };
 thread_local Scratch scratch;
@@ -87,74 +98,101 @@ void add(float* x, const float* y, int64_t count) {
   for (int64_t i = 0; i < count; ++i) x[i] += y[i];
 }
 
-// y (ROWS, wide) += values (ROWS, rank) times up (rank, wide).
-template <int ROWS>
-void lift(const float* values, int stride, const int8_t* up, int rank, int wide, float* const* y) {
-  for (int j = 0; j < wide; j += LANES) {
-    Lanes sums[ROWS] = {};
-    for (int r = 0; r < rank; ++r) {
-      const Lanes weights = load(up + int64_t(r) * wide + j);
-      for (int row = 0; row < ROWS; ++row) sums[row] += values[row * stride + r] * weights;
-    }
-    for (int row = 0; row < ROWS; ++row) store(y[row] + j, sums[row] + load(y[row] + j));
+constexpr int MOST_RANK = 64;
+
+// y (wide,) += values (rank,) times up, with the values as bytes: a rank is a handful of numbers, and eight bits of each
+// are what all other activations have.
+void lift(const float* values, const uint8_t* up, int rank, int wide, float* y) {
+  int8_t bytes[MOST_RANK];
+  float most = 0.0f;
+  for (int r = 0; r < rank; ++r) most = std::max(most, std::fabs(values[r]));
+  if (most == 0.0f) return;
+  const float sharp = 127.0f / most, unit = most / 127.0f;
+  int32_t all = 0;
+  for (int r = 0; r < rank; ++r) all += bytes[r] = int8_t(std::nearbyint(values[r] * sharp));
+  const int32_t offset = -128 * all;
+  for (int j = 0; j < wide; j += BLOCK, up += rank * BLOCK) {
+    Sums sums;
+    for (int r = 0; r < rank; r += QUAD) sums.add_signed(quad_at(bytes + r), up + r * BLOCK);
+    int32_t found[BLOCK];
+    sums.store(found);
+    store(y + j, load(y + j) + to_floats(load(found) + offset) * unit);
   }
 }
 
+// Asks for memory that is needed next, while there is other work.
+void fetch(const void* memory, int64_t bytes) {
+  constexpr int64_t LINE = 64;
+  for (int64_t at = 0; at < bytes; at += LINE) __builtin_prefetch(static_cast<const char*>(memory) + at, 0, 2);
+}
+
+// The layers of one family: what they have in common, and how wide the outputs of each are.
+struct Family {
+  int index, kinds;
+  int32_t widths[MOST_KINDS];
+};
+
+void fetch(const Adapter& adapter, const Family& family, int rank) {
+  fetch(adapter.down.packed, int64_t(adapter.down.in) * adapter.down.out);
+  for (int kind = 0; kind < family.kinds; ++kind) fetch(adapter.up[kind], int64_t(rank) * family.widths[kind]);
+}
+
 // Adds what one expert says to the rows of those who use it.
-void add_expert(const Model& m, const Adapter& adapter, const Bytes& x, int kinds, const int32_t* widths, float* y,
-                int stride, int count) {
+void add_expert(const Model& m, const Adapter& adapter, const Group& group, const Bytes& x, const Family& family,
+                float* y, int stride) {
   Scratch& s = scratch;
-  const int padded = adapter.down.out;
+  const int padded = adapter.down.out, count = group.end - group.begin;
+  const int32_t* members = s.members.data() + group.begin;
   float* low = room(s.low, int64_t(count) * padded);
-  multiply(s.chosen.data(), count, adapter.down, [&](int row, int first, const int32_t* sums, int wide) {
-    for (int j = 0; j < wide; ++j) low[row * padded + first + j] = float(sums[j] + adapter.down.offset[first + j]);
+  const uint8_t** rows = room(s.chosen, count);
+  for (int row = 0; row < count; ++row) rows[row] = x.rows[members[row]];
+  multiply(rows, count, adapter.down, [&](int row, int first, const int32_t* sums, int wide) {
+    for (int j = 0; j < wide; j += LANES)
+      store(low + row * padded + first + j, to_floats(load(sums + j) + load(adapter.down.offset + first + j)));
   });
   for (int row = 0; row < count; ++row) {
-    const float unit = s.weights[row] * x.scales[s.members[row]];
-    for (int r = 0; r < kinds * m.rank; ++r) low[row * padded + r] *= adapter.worth[r] * unit;
-  }
-  constexpr int MOST = 4;
-  for (int row = 0; row < count;) {
-    const int taken = count - row >= MOST ? MOST : 1;
-    float* out[MOST];
-    for (int r = 0; r < taken; ++r) out[r] = y + int64_t(s.members[row + r]) * stride;
-    for (int kind = 0; kind < kinds; ++kind) {
-      const float* values = low + row * padded + kind * m.rank;
-      auto lift_rows = taken == MOST ? lift<MOST> : lift<1>;
-      lift_rows(values, padded, adapter.up[kind], m.rank, widths[kind], out);
-      for (int r = 0; r < taken; ++r) out[r] += widths[kind];
-    }
-    row += taken;
+    float *values = low + row * padded, *out = y + int64_t(members[row]) * stride;
+    const float unit = s.shares[group.begin + row] * x.scales[members[row]];
+    for (int r = 0; r < family.kinds * m.rank; ++r) values[r] *= adapter.worth[r] * unit;
+    for (int kind = 0; kind < family.kinds; out += family.widths[kind++])
+      lift(values + kind * m.rank, adapter.up[kind], m.rank, family.widths[kind], out);
   }
 }
 
 // y (tokens, out) = the family's layers of x (tokens, in), with every character's experts.
-void apply(const Model& m, const Batch& b, int layer, int family, const float* x, float* y) {
+void apply(const Model& m, const Batch& b, int layer, const Family& family, const float* x, float* y) {
   Scratch& s = scratch;
-  const Linear& base = m.layer[layer].family[family];
-  const Bytes bytes = as_bytes(scratch.memory, x, b.tokens, base.in);
+  const Linear& base = m.layer[layer].family[family.index];
+  const auto adapter = [&](size_t group) -> const Adapter& {
+    return b.experts[s.groups[group].expert][int64_t(layer) * FAMILIES + family.index];
+  };
+  if (!s.groups.empty()) fetch(adapter(0), family, m.rank);
+  const Bytes bytes = as_bytes(s.memory, x, b.tokens, base.in);
   linear(bytes, b.tokens, base, y, base.out);
-  const int q = m.heads.heads * m.heads.dim, kv = m.heads.kv_heads * m.heads.dim;
-  const int32_t widths[FAMILIES][MOST_KINDS] = {{q, kv, kv}, {m.width}, {m.hidden, m.hidden}, {m.width}};
-  const int kinds[FAMILIES] = {3, 1, 2, 1};
-  room(s.chosen, b.tokens);
-  room(s.members, b.tokens);
-  room(s.weights, b.tokens);
-  // Expert by expert, in the order of each character's own list first: sums must not depend on the company.
+  for (size_t group = 0; group < s.groups.size(); ++group) {
+    if (group + 1 < s.groups.size()) fetch(adapter(group + 1), family, m.rank);
+    add_expert(m, adapter(group), s.groups[group], bytes, family, y, base.out);
+  }
+}
+
+// Who works with which expert, in the order of each character's own list first: sums must not depend on the company.
+void group_by_expert(const Batch& b) {
+  Scratch& s = scratch;
+  s.groups.clear(), s.members.clear(), s.shares.clear();
+  std::vector<std::pair<int32_t, int32_t>>& users = s.users;  // expert, token
   for (int place = 0; place < b.slots_per_character; ++place) {
-    for (int index = 0; index < int(s.positions.size()); ++index) {
-      const int32_t expert = s.positions[index];
-      int count = 0;
-      for (int token = 0; token < b.tokens; ++token) {
-        const int64_t at = int64_t(s.owner[token]) * b.slots_per_character + place;
-        if (b.expert[at] != expert) continue;
-        s.chosen[count] = bytes.rows[token];
-        s.members[count] = token;
-        s.weights[count++] = b.share[at];
-      }
-      if (count)
-        add_expert(m, b.experts[expert][int64_t(layer) * FAMILIES + family], bytes, kinds[family], widths[family], y,
-                   base.out, count);
+    users.clear();
+    for (int token = 0; token < b.tokens; ++token) {
+      const int32_t expert = b.expert[int64_t(s.owner[token]) * b.slots_per_character + place];
+      if (expert >= 0) users.push_back({expert, token});
+    }
+    std::sort(users.begin(), users.end());
+    for (size_t i = 0; i < users.size(); ++i) {
+      const int at = int(s.members.size());
+      if (i == 0 || users[i - 1].first != users[i].first) s.groups.push_back({users[i].first, at, at});
+      ++s.groups.back().end;
+      s.members.push_back(users[i].second);
+      s.shares.push_back(b.share[int64_t(s.owner[users[i].second]) * b.slots_per_character + place]);
     }
   }
 }
@@ -182,19 +220,14 @@ void embed(const Model& m, const Batch& b, float* x) {
   }
 }
 
-// Asks for memory that is needed next, while there is other work.
-void fetch(const Stored* memory, int64_t count) {
-  constexpr int64_t LINE = 64 / sizeof(Stored);
-  for (int64_t i = 0; i < count; i += LINE) __builtin_prefetch(memory + i, 0, 2);
-}
-
 void attend_all(const Model& m, const Batch& b, int layer, float* qkv, float* found) {
   const Heads& h = m.heads;
   const int q = h.heads * h.dim, kv = h.kv_heads * h.dim, wide = q + 2 * kv;
   float* scores = room(scratch.scores, h.capacity);
   for (int character = 0; character < b.characters; ++character) {
     const Cache cache(b.caches[character] + layer * h.layer_numbers(), h);
-    if (character + 1 < b.characters) fetch(b.caches[character + 1] + layer * h.layer_numbers(), h.layer_numbers());
+    if (character + 1 < b.characters) 
+      fetch(b.caches[character + 1] + layer * h.layer_numbers(), h.layer_numbers() * int64_t(sizeof(Stored)));
     for (int token = b.begins[character]; token < b.begins[character + 1]; ++token) {
       const int position = b.past[character] + token - b.begins[character];
       float* row = qkv + int64_t(token) * wide;
@@ -214,24 +247,28 @@ void backbone(const Model& m, const Batch& b) {
   const int qkv = (h.heads + 2 * h.kv_heads) * h.dim, most = std::max(qkv, 2 * m.hidden);
   float *x = room(s.x, tokens * m.width), *normed = room(s.normed, tokens * std::max(m.width, m.hidden));
   float *wide = room(s.wide, tokens * most), *attended = room(s.attended, tokens * std::max(m.width, h.heads * h.dim));
+  const Family together[FAMILIES] = {{0, 3, {h.heads * h.dim, h.kv_heads * h.dim, h.kv_heads * h.dim}},
+                                     {1, 1, {m.width}},
+                                     {2, 2, {m.hidden, m.hidden}},
+                                     {3, 1, {m.width}}};
   embed(m, b, x);
   for (int index = 0; index < m.layers; ++index) {
     const Layer& layer = m.layer[index];
     for (int64_t t = 0; t < tokens; ++t)
       normalise(x + t * m.width, layer.input_norm, m.epsilon, m.width, normed + t * m.width);
-    apply(m, b, index, 0, normed, wide);
+    apply(m, b, index, together[0], normed, wide);
     attend_all(m, b, index, wide, attended);
-    apply(m, b, index, 1, attended, wide);
+    apply(m, b, index, together[1], attended, wide);
     add(x, wide, tokens * m.width);
     for (int64_t t = 0; t < tokens; ++t)
       normalise(x + t * m.width, layer.middle_norm, m.epsilon, m.width, normed + t * m.width);
-    apply(m, b, index, 2, normed, wide);
+    apply(m, b, index, together[2], normed, wide);
     for (int64_t t = 0; t < tokens; ++t) {
       const float *gate = wide + t * 2 * m.hidden, *up = gate + m.hidden;
       float* out = normed + t * m.hidden;
       for (int i = 0; i < m.hidden; ++i) out[i] = silu(gate[i]) * up[i];
     }
-    apply(m, b, index, 3, normed, wide);
+    apply(m, b, index, together[3], normed, wide);
     add(x, wide, tokens * m.width);
   }
 }
@@ -288,11 +325,7 @@ void animoe_step(const animoe::Model* model, const animoe::Batch* batch) {
   scratch.owner.clear();
   for (int character = 0; character < batch->characters; ++character)
     scratch.owner.insert(scratch.owner.end(), batch->begins[character + 1] - batch->begins[character], character);
-  std::vector<int32_t>& used = scratch.positions;  // experts that anybody uses
-  used.assign(batch->expert, batch->expert + int64_t(batch->characters) * batch->slots_per_character);
-  std::sort(used.begin(), used.end());
-  used.erase(std::unique(used.begin(), used.end()), used.end());
-  if (!used.empty() && used.front() < 0) used.erase(used.begin());
+  animoe::group_by_expert(*batch);
   animoe::backbone(*model, *batch);
   animoe::draw_all(*model, *batch);
 }
