@@ -137,12 +137,22 @@ class LayerKeeper(Keeper):
         outputs, inputs = weight.shape
         padded = -outputs % 16
         weight, scale = np.pad(weight, ((0, padded), (0, 0))), np.pad(scale, (0, padded))
-        blocks = weight.reshape(len(weight) // 16, 16, inputs // 4, 4).transpose(0, 2, 1, 3)
         return LinearStruct(
-            self.bytes(blocks),
+            self.bytes(_packed(weight)),
             self.floats(scale),
             self.ints(-128 * weight.astype(np.int32).sum(axis=1, dtype=np.int32)),
             None if bias is None else self.floats(np.pad(bias, (0, padded))),
             inputs,
             outputs + padded,
         )
+
+
+def _packed(weight: Array) -> Array:
+    """(out, in) int8 as `Linear` of products.h has it: blocks of 16 outputs, four together, then two, then one."""
+    pieces, first = [], 0
+    for wide in (64, 32, 16):
+        count = (len(weight) - first) // wide
+        piece = weight[first : first + count * wide].reshape(count, wide // 16, 16, weight.shape[1] // 4, 4)
+        pieces.append(piece.transpose(0, 3, 1, 2, 4).ravel())
+        first += count * wide
+    return np.concatenate(pieces)

@@ -24,7 +24,8 @@ namespace animoe {
 constexpr int BLOCK = 16;  // outputs that lie together
 constexpr int QUAD = 4;    // inputs that lie together
 
-// A layer: packed (out / 16, in / 4, 16, 4) int8; scale, offset and bias (out,), bias may be null. `offset` takes the
+// A layer: packed (in / 4, W, 16, 4) int8 for W = 4 blocks of outputs after the other, what is left as W = 2 and 1: a tile
+// reads one stretch of memory. scale, offset and bias (out,), bias may be null. `offset` takes the
 // 128 back out of the sum that activations carry as unsigned bytes. `in` and `out` multiples of 16.
 struct Linear {
   const int8_t* packed;
@@ -104,12 +105,11 @@ template <int ROWS, int WIDE>
 inline void tile(const uint8_t* const* rows, const int8_t* packed, int in, int32_t (*found)[WIDE * BLOCK]) {
   constexpr int SPLIT = ROWS * WIDE <= 2 ? 4 : ROWS * WIDE <= 4 ? 2 : 1;
   Sums sums[SPLIT][ROWS][WIDE];
-  const int stride = in * BLOCK;
   for (int k = 0; k < in; k += SPLIT * QUAD)
     for (int s = 0; s < SPLIT; ++s)
       for (int r = 0; r < ROWS; ++r) {
         const int32_t quad = quad_at(rows[r] + k + s * QUAD);
-        for (int w = 0; w < WIDE; ++w) sums[s][r][w].add(quad, packed + w * stride + (k + s * QUAD) * BLOCK);
+        for (int w = 0; w < WIDE; ++w) sums[s][r][w].add(quad, packed + ((k + s * QUAD) * WIDE + w * QUAD) * BLOCK);
       }
   for (int r = 0; r < ROWS; ++r)
     for (int w = 0; w < WIDE; ++w) {
