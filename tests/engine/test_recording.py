@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from animoe.engine import Engine, LiveSession, QueuedPrompt, Recording, Sampling, SessionRequest, replay
-from animoe.engine.controls import EmotionControl, PaceControl, PromptControl, QueueControl, Reopen
-from animoe.engine.recording import MAX_WEIGHT, Entry, Log
+from animoe.engine.controls import Control, EmotionControl, PaceControl, PromptControl, QueueControl, Reopen
+from animoe.engine.recording import MAX_JSON_BYTES, MAX_TOKENS, MAX_WEIGHT, Entry, Log, weight_of
 from animoe.errors import AniMoEError, FailedPrecondition, InvalidRequest
-from animoe.motion.emotion import EmotionCurve, EmotionKey
+from animoe.motion.emotion import EMOTIONS, EmotionCurve, EmotionKey
 from animoe.motion.pose_block import PoseBlock
 
 WALK, WAVE, DANCE = "a person walks forward", "a person waves goodbye", "a woman dances the charleston"
@@ -87,6 +87,21 @@ class TestReplay:
             replay(engine, recording)
 
 
+FULL = EmotionKey(0.12345678901234567, {name: 0.12345678901234567 for name in EMOTIONS}, 1.2345678901234567)
+LARGE: dict[str, Control] = {
+    "a pace": PaceControl(1.2345678901234567),
+    "a prompt of ASCII": PromptControl("w" * 61),
+    "a prompt of quotes": PromptControl('"' * 31),
+    "a prompt of faces": PromptControl("\U0001f600" * 5),
+    "a long prompt of faces": PromptControl("\U0001f600" * 1000),
+    "a queue of nothing much": QueueControl((QueuedPrompt("w", 0.21234567890123456),) * 64),
+    "a queue of faces": QueueControl((QueuedPrompt("\U0001f600" * 5, 0.21234567890123456),) * 64),
+    "keys of all emotions": EmotionControl(EmotionCurve((FULL,))),
+    "keys of three": EmotionControl(EmotionCurve((EmotionKey(0.0, dict(list(FULL.weights.items())[:3])),))),
+    "a curve of all emotions": EmotionControl(EmotionCurve(tuple(EmotionKey(i / 7, FULL.weights) for i in range(999)))),
+}
+
+
 class TestLog:
     def test_it_says_where_it_was_cut(self) -> None:
         log = Log()
@@ -101,6 +116,15 @@ class TestLog:
         for token in range(200):
             log.add(Entry(token, QueueControl((QueuedPrompt(WALK, 1.0, long),) * 2)))
         assert log.recording(WALK, None, Sampling(), "d", 200).tokens <= MAX_WEIGHT // 1999 + 1
+
+    @pytest.mark.parametrize("name", LARGE)
+    def test_the_largest_can_be_read_again(self, name: str) -> None:
+        """Whatever a session was told: a log that is full of the same fits into a file."""
+        entry = Entry(MAX_TOKENS, LARGE[name], ("0" * 64,))
+        recording = Recording(WALK, CURVE, Sampling(), "d", MAX_TOKENS, (entry,))
+        size = len(recording.to_json()) - len(Recording(WALK, CURVE, Sampling(), "d", MAX_TOKENS).to_json())
+        assert size * MAX_WEIGHT / weight_of(entry.control) < MAX_JSON_BYTES - 2**20
+        assert Recording.from_json(recording.to_json()) == recording
 
     def test_going_back_behind_the_cut_moves_it(self) -> None:
         log = Log()
@@ -161,6 +185,9 @@ SPOILT: dict[str, Callable[[dict[str, Any]], Any]] = {
     "no keys": put("emotion", []),
     "digests of numbers": put("controls", 0, "digests", [1]),
     "cut of text": put("cut", "no"),
+    "half a character": put("text", "walk \ud83d"),
+    "half a character in a queue": put("controls", 1, "items", 0, "text", "\udc00"),
+    "half a character behind a queue": put("controls", 1, "idle", "\udfff"),
 }
 
 

@@ -1,4 +1,4 @@
-"""The command line: `animoe serve | generate | stream | convert | preview | rigs | demo`."""
+"""The command line: `animoe serve | generate | stream | replay | convert | preview | rigs | demo`."""
 
 from animoe.cli.main import main
 

@@ -9,6 +9,7 @@ from typing import NoReturn
 from animoe import __version__
 from animoe.cli.convert_flags import add_convert_flags
 from animoe.cli.learning_flags import add_jobs_flags, add_pack_flags, add_scenario_flags
+from animoe.cli.replay_flags import add_replay_flags
 
 _PORT = 50151
 _RIG = "ue5_manny"
@@ -32,6 +33,14 @@ def build_parser() -> argparse.ArgumentParser:
             "stream",
             help="play a live session against a server and print what arrives",
             description="Plays a live session against a server and prints what arrives.",
+        )
+    )
+    add_replay_flags(
+        commands.add_parser(
+            "replay",
+            help="perform a recorded live session again, frame for frame",
+            description="Performs a live session that 'animoe serve --record' wrote again, without a server: the same "
+            "frames to the last bit, given the same bundle and the same kind of machine.",
         )
     )
     add_convert_flags(
@@ -130,6 +139,13 @@ def _serve(parser: argparse.ArgumentParser) -> None:
         default=20.0,
         metavar="S",
         help="end streams whose caller reads nothing for S seconds; 0 never does; default 20",
+    )
+    parser.add_argument(
+        "--record",
+        type=Path,
+        metavar="FOLDER",
+        help="write each live session there as JSON when it ends, for 'animoe replay'; it holds what callers wrote, "
+        "some KB each, and nothing is ever deleted: watch the disk",
     )
     parser.add_argument("--packs", type=Path, metavar="DIR", help="clients may import packs that lie in DIR by path")
     parser.add_argument(

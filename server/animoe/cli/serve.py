@@ -32,5 +32,6 @@ def run(arguments: argparse.Namespace) -> None:
                 stuck_s=arguments.stuck_cut,
                 watch_load=arguments.watch_load,
             ),
+            arguments.record,
         )
     )

@@ -29,6 +29,7 @@ from animoe.motion.emotion import EmotionCurve, EmotionKey
 MAX_WEIGHT = 100_000
 """Of a session's log, about the number of its controls (`weight_of`): it records no more, so memory stays bounded."""
 MAX_JSON_BYTES = 32 * 2**20
+"""More than MAX_WEIGHT takes up, whatever it consists of."""
 MAX_TOKENS = 2**31
 FORMAT, VERSION = "animoe-recording", 1
 
@@ -77,15 +78,13 @@ class Recording:
         return frozenset((self.digest, *(digest for entry in self.entries for digest in entry.digests)))
 
     def to_json(self) -> str:
-        """The same again with `from_json`."""
+        """The same again with `from_json`; each control has a line."""
         sampling = {"seed": self.sampling.seed, "temperature": self.sampling.temperature, "top_p": self.sampling.top_p}
         start = {"text": self.text, "emotion": _curve_to_json(self.emotion), "sampling": sampling}
         head = {"format": FORMAT, "version": VERSION, **start, "digest": self.digest, "tokens": self.tokens}
-        entries = [
-            {"token": entry.token, **_control_to_json(entry.control), "digests": list(entry.digests)}
-            for entry in self.entries
-        ]
-        return json.dumps({**head, "cut": self.cut, "controls": entries}, allow_nan=False)
+        # Piece by piece: the encoder lets no other thread run meanwhile, and live sessions wait for this one.
+        opening = _dumps(head | {"cut": self.cut}).removesuffix("}")
+        return f'{opening}, "controls": [' + ",\n".join(_to_json(entry) for entry in self.entries) + "]}"
 
     @staticmethod
     def from_json(text: str | bytes) -> Recording:
@@ -95,12 +94,16 @@ class Recording:
             InvalidRequest: not a recording, with the place of what is wrong in it.
             NotFound: an emotion that does not exist.
         """
-        fields = Fields(parsed(text, MAX_JSON_BYTES, "the recording"), "the recording")
+        return Recording.from_fields(Fields(parsed(text, MAX_JSON_BYTES, "the recording"), "the recording"))
+
+    @staticmethod
+    def from_fields(fields: Fields) -> Recording:
+        """`from_json` of a part of something larger."""
         if fields.text("format") != FORMAT or fields.integer("version") != VERSION:
             raise InvalidRequest(f"this is no {FORMAT} of version {VERSION}; record the session with this AniMoE")
         sampling = fields.object("sampling")
         found = Recording(
-            text=fields.text("text"),
+            text=_words(fields, "text"),
             emotion=_curve(fields),
             sampling=Sampling(sampling.integer("seed"), sampling.number("temperature"), sampling.number("top_p")),
             digest=fields.text("digest"),
@@ -150,9 +153,10 @@ class Log:
 
 
 def weight_of(control: Control) -> int:
-    """How much a control takes up, in small controls."""
+    """How much a control takes up, in small controls: each at most about 250 bytes of JSON."""
     texts: list[str] = []
     curves: list[EmotionCurve | None] = []
+    items = 0
     if isinstance(control, PromptControl):
         texts = [control.text]
     elif isinstance(control, EmotionControl):
@@ -160,7 +164,18 @@ def weight_of(control: Control) -> int:
     elif isinstance(control, QueueControl):
         texts = [control.idle, *(item.text for item in control.items)]
         curves = [item.emotion for item in control.items]
-    return 1 + sum(len(text) // 64 for text in texts) + sum(len(curve.keys) for curve in curves if curve is not None)
+        items = len(control.items)
+    keys = [key for curve in curves if curve is not None for key in curve.keys]
+    # Of a text its JSON counts: a character outside ASCII takes up to twelve.
+    return 1 + items + sum(len(_dumps(text)) // 64 for text in texts) + sum(1 + len(key.weights) // 4 for key in keys)
+
+
+def _dumps(value: Any) -> str:
+    return json.dumps(value, allow_nan=False)
+
+
+def _to_json(entry: Entry) -> str:
+    return _dumps({"token": entry.token, **_control_to_json(entry.control), "digests": list(entry.digests)})
 
 
 def _control_to_json(control: Control) -> dict[str, Any]:
@@ -191,7 +206,7 @@ def _control(fields: Fields) -> Control:
     kind = fields.text("control")
     match kind:
         case "prompt":
-            return PromptControl(fields.text("text"))
+            return PromptControl(_words(fields, "text"))
         case "emotion":
             return EmotionControl(_curve(fields), fields.number("transition_s"))
         case "intensity":
@@ -199,14 +214,22 @@ def _control(fields: Fields) -> Control:
         case "pace":
             return PaceControl(fields.number("ratio"))
         case "queue":
-            return QueueControl(tuple(map(_queued, fields.objects("items"))), fields.text("idle"))
+            return QueueControl(tuple(map(_queued, fields.objects("items"))), _words(fields, "idle"))
         case "reopen":
             return Reopen()
     raise InvalidRequest(f"{fields.place}: unknown control {kind!r}")
 
 
+def _words(fields: Fields, name: str) -> str:
+    """Text that can be performed: JSON may hold halves of characters, which no prompt on the wire has."""
+    text = fields.text(name)
+    if any("\ud800" <= char <= "\udfff" for char in text):
+        raise InvalidRequest(f"{name!r} of {fields.place} holds half a character; write the text anew")
+    return text
+
+
 def _queued(fields: Fields) -> QueuedPrompt:
-    found = QueuedPrompt(fields.text("text"), fields.number("seconds"), _curve(fields))
+    found = QueuedPrompt(_words(fields, "text"), fields.number("seconds"), _curve(fields))
     fields.finish()
     return found
 

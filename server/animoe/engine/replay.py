@@ -9,6 +9,7 @@ from animoe.engine.recording import Recording
 from animoe.engine.requests import SessionRequest
 from animoe.errors import FailedPrecondition
 from animoe.motion.pose_block import PoseBlock
+from animoe.printable import printable
 
 
 def replay(engine: Engine, recording: Recording) -> Iterator[PoseBlock]:
@@ -21,8 +22,9 @@ def replay(engine: Engine, recording: Recording) -> Iterator[PoseBlock]:
     others = sorted(recording.digests - {present})
     if others:
         raise FailedPrecondition(
-            f"the recording was performed with bundle {', '.join(others)}, the engine has {present}; open that bundle, "
-            "or bring its scenarios to what they were with `animoe scenario rollback` or `pack import`"
+            f"the recording was performed with bundle {printable(', '.join(others), 200)}, the engine has {present}; "
+            "open that bundle, or bring its scenarios to what they were with `animoe scenario rollback` or "
+            "`pack import`"
         )
     return _performed(engine, recording)
 

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -36,6 +37,7 @@ from animoe.serving.convert_live import Change, limits_to_proto, playback_from_p
 from animoe.serving.limits import Limits, StreamSlots
 from animoe.serving.live_stream import LiveStream, Write
 from animoe.serving.load import Load
+from animoe.serving.recordings import Recorder
 from animoe.serving.stuck import StuckWatch
 from animoe.v1 import animation_service_pb2 as pb
 from animoe.v1 import animation_service_pb2_grpc, clip_pb2, skeleton_pb2
@@ -53,17 +55,25 @@ class AnimationServicer(animation_service_pb2_grpc.AnimationServiceServicer):
         compute: where everything that takes time runs. clips: the same for clips, so that no control waits for one.
         slots: how many streams may run at one time.
         limits: what each may do.
+        recorder: keeps live sessions for later; None keeps none.
 
     Attributes:
         engine: set when it is loaded; until then every call is answered with Unavailable.
         max_upload_bytes: largest pack that the server takes, 0 when it does not learn.
     """
 
-    def __init__(self, compute: Compute, clips: Compute, slots: StreamSlots, limits: Limits) -> None:
+    def __init__(
+        self,
+        compute: Compute,
+        clips: Compute,
+        slots: StreamSlots,
+        limits: Limits,
+        recorder: Recorder | None = None,
+    ) -> None:
         self.engine: Engine | None = None
         self.max_upload_bytes = 0
         self._compute, self._clips = compute, clips
-        self._slots, self._limits = slots, limits
+        self._slots, self._limits, self._recorder = slots, limits, recorder
         self._admission = Admission(slots, Load(), limits)
         self._silent = 0
         self._live: set[LiveStream] = set()
@@ -103,7 +113,11 @@ class AnimationServicer(animation_service_pb2_grpc.AnimationServiceServicer):
             session = await self._compute.run(_open, engine, session_request, changes)
             header = header_to_proto(engine.info, session.performance, retargeter, session_request.sampling.seed)
             call = current_call.get()
-            with self._timed(context.write) as timed, call.playing(header, timed, live=True) as write:
+            with (
+                self._timed(context.write) as timed,
+                call.playing(header, timed, live=True) as write,
+                self._recording(session, start.rig, retargeter, call.ids.session),
+            ):
                 await write(pb.AnimateResponse(header=header))
                 live = LiveStream(
                     session,
@@ -127,6 +141,13 @@ class AnimationServicer(animation_service_pb2_grpc.AnimationServiceServicer):
             await live.run(requests, write)
         finally:
             self._live.discard(live)
+
+    def _recording(
+        self, session: LiveSession, selection: skeleton_pb2.RigSelection, retargeter: Retargeter, session_id: str
+    ) -> AbstractContextManager[Path | None]:
+        if self._recorder is None:
+            return nullcontext()
+        return self._recorder.recording(session, selection, retargeter, session_id)
 
     def end_live_streams(self) -> None:
         """Lets every live session say goodbye, so that the server can leave at once."""

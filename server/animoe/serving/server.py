@@ -32,6 +32,7 @@ from animoe.serving.limits import DEFAULT_MAX_STREAMS, MAX_MESSAGE_BYTES, Limits
 from animoe.serving.logs import PLAIN, set_up_logs
 from animoe.serving.monitoring.monitor import Monitor
 from animoe.serving.monitoring_servicer import MonitoringServicer
+from animoe.serving.recordings import Recorder
 from animoe.serving.reload import BundleWatcher
 from animoe.serving.unlearning import NoJobs, NoScenarios
 from animoe.v1 import (
@@ -86,6 +87,7 @@ class ServerConfig:
         metrics_port: HTTP port for Prometheus, 0 to 65535 as `port`; None for none.
         metrics_host: address that it listens on.
         limits: what one caller may do.
+        record: folder for recordings of live sessions; None records none.
     """
 
     host: str = LOOPBACK
@@ -96,6 +98,7 @@ class ServerConfig:
     metrics_port: int | None = None
     metrics_host: str = LOOPBACK
     limits: Limits = Limits()
+    record: Path | None = None
 
     def __post_init__(self) -> None:
         for flag, port in (("--port", self.port), ("--metrics-port", self.metrics_port)):
@@ -114,6 +117,9 @@ class AnimationServer:
         config: how to serve.
         load_engine: makes the engine, in the compute pool; None loads the bundle of the config.
 
+    Raises:
+        InvalidRequest: recordings cannot be written.
+
     Attributes:
         port: listened on, 0 before `listen`. metrics_port: the same of the metrics, None without them.
         slots: streams that run now and their limit. monitor: how the server does.
@@ -126,7 +132,8 @@ class AnimationServer:
         self.slots = StreamSlots(config.max_streams)
         self.monitor = Monitor(self.slots)
         self._clips = Compute(CLIP_WORKERS)
-        self._servicer = AnimationServicer(self._compute, self._clips, self.slots, config.limits)
+        self._recorder = None if config.record is None else Recorder(config.record)
+        self._servicer = AnimationServicer(self._compute, self._clips, self.slots, config.limits, self._recorder)
         self._monitoring = MonitoringServicer(self.monitor)
         self._metrics: MetricsEndpoint | None = None
         self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]  # the stubs lack it
@@ -193,6 +200,8 @@ class AnimationServer:
         if self._learning is not None:
             await self._learning.stop()
         await stopped
+        if self._recorder is not None:
+            await asyncio.to_thread(self._recorder.close)
         if self._metrics is not None:
             await asyncio.to_thread(self._metrics.close)
         self._compute.close()
@@ -233,6 +242,8 @@ async def _serve(config: ServerConfig) -> None:
         _say(f"AniMoE {__version__} is listening on {address(config.host, port)}")
         if server.metrics_port is not None:
             _say(f"metrics are at http://{address(config.metrics_host, server.metrics_port)}/metrics")
+        if config.record is not None:
+            _say(f"live sessions are recorded in {config.record}; nothing there is ever deleted")
         for host in {config.host, config.metrics_host if server.metrics_port is not None else config.host}:
             _warn_of_network(host)
         loading = asyncio.ensure_future(server.load())
