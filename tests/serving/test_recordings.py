@@ -235,6 +235,7 @@ class TestEnds:
         (path,) = written(tmp_path)
         line, begin = logged(lines, "Animate recorded"), logged(lines, "Animate started")
         assert (line["file"], line["level"], line["session"]) == (str(path), "info", begin["session"])
+        assert logged(lines, "Animate ended")["recording"] == str(path)
 
     def test_a_folder_that_is_gone_later_harms_nobody(
         self, start_server: Callable[..., Any], tmp_path: Path, lines: Callable[[], list[dict[str, Any]]]

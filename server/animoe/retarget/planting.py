@@ -114,12 +114,13 @@ class Planting:
         ankles = hips + legs
         floor = np.stack([ankles, ankles + arms[:, 3]], axis=2)[..., [0, 2]]  # (N, 2, 2 joints, 2)
         offsets, path = self._offsets(floor, contacts, states)
-        if np.abs(offsets).max(initial=0.0) < _STILL_M and not path.any():
+        still = (np.abs(offsets).max(axis=(1, 2), initial=0.0) < _STILL_M) & ~path.any(axis=1)
+        if still.all():
             return local, centres, path
         target = legs.copy()
         target[..., [0, 2]] += offsets
         drop = self._drop(legs, target)
-        centres = centres.copy()
+        before, centres = centres, centres.copy()
         centres[:, 1] -= drop
         centres[:, [0, 2]] += path
         target[..., 1] += drop[:, None]
@@ -128,8 +129,10 @@ class Planting:
         thigh, shin, _ = bend_to(turns[:, 1], turns[:, 2], bones, hinges, legs, target)
         back = conjugate(np.stack([turns[:, 0], thigh, shin], axis=1))
         found = local.copy()
-        found[:, LEGS[:3]] = fast_multiply(back, np.stack([thigh, shin, turns[:, 3]], axis=1))
-        return found, centres, path
+        planted = fast_multiply(back, np.stack([thigh, shin, turns[:, 3]], axis=1))
+        # A frame with nothing to do stays as it is, whatever others need: company must not change it.
+        found[:, LEGS[:3]] = np.where(still[:, None, None, None], local[:, LEGS[:3]], planted)
+        return found, np.where(still[:, None], before, centres), path
 
     def _offsets(self, floor: Array, contacts: Array, states: Sequence[Stance]) -> tuple[Array, Array]:
         """(N, 2, 2) what the locks add to ankles and toes (N, 2, 2, 2) on the floor, and (N, 2) of the path."""

@@ -116,7 +116,7 @@ class AnimationServicer(animation_service_pb2_grpc.AnimationServiceServicer):
             with (
                 self._timed(context.write) as timed,
                 call.playing(header, timed, live=True) as write,
-                self._recording(session, start.rig, retargeter, call.ids.session),
+                self._recording(session, start.rig, retargeter, call.ids.session) as call.recording,
             ):
                 await write(pb.AnimateResponse(header=header))
                 live = LiveStream(

@@ -7,6 +7,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -32,6 +33,9 @@ class Call:
     Args:
         method: full name, "/animoe.v1.AnimationService/Animate".
         streams: whether it makes motion: those are logged from start to end, others only when they fail.
+
+    Attributes:
+        recording: the file that it will have, of a session that is recorded.
     """
 
     def __init__(self, method: str, ids: Ids, monitor: Monitor, peer: str, *, streams: bool) -> None:
@@ -42,6 +46,7 @@ class Call:
         self._frames = self._missed = self._stalls = 0
         self._playhead: Playhead | None = None
         self._reason = ""
+        self.recording: Path | None = None
 
     @contextmanager
     def playing(self, header: clip_pb2.MotionHeader, write: Write, *, live: bool = False) -> Iterator[Write]:
@@ -135,6 +140,7 @@ class Call:
             duration_s=round(time.perf_counter() - self._began, 3),
             frames=self._frames if self._streams else None,
             late_blocks=self._missed if self._playhead is not None else None,
+            recording=None if self.recording is None else str(self.recording),
             peer=None if self.ids.session else self._peer,  # known since the start
         )
         log.log(level, "%s %s", self._name, event, extra=what, exc_info=trace)
