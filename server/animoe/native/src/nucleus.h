@@ -42,8 +42,9 @@ inline float mass_of_rank(const float* mass, int count, int wanted) {
     const uint32_t middle = (low + high) / 2;
     float threshold;
     std::memcpy(&threshold, &middle, sizeof threshold);
-    const float found = sum(count, [=](int i) { return load(mass + i) >= threshold ? Lanes{} + 1.0f : Lanes{}; });
-    (found >= float(wanted) ? low : high) = middle;
+    int found = 0;
+    for (int i = 0; i < count; i += LANES) found += __builtin_popcount(at_least(load(mass + i), threshold));
+    (found >= wanted ? low : high) = middle;
   }
   float threshold;
   std::memcpy(&threshold, &low, sizeof threshold);
@@ -67,9 +68,10 @@ inline int32_t draw(const float* logits, int count, float uniform, float tempera
   threshold = threshold > least ? threshold : least;
   kept.clear();
   for (int from = 0; from < count; from += LANES) {
-    if (fold(load(mass + from), Larger()) < threshold) continue;
-    for (int i = from; i < from + LANES; ++i)
-      if (mass[i] >= threshold) kept.push_back(candidate(mass[i], i));
+    for (uint32_t bits = at_least(load(mass + from), threshold); bits; bits &= bits - 1) {
+      const int32_t code = from + __builtin_ctz(bits);
+      kept.push_back(candidate(mass[code], code));
+    }
   }
   if (kept.empty()) return 0;  // logits that are no numbers
   std::sort(kept.begin(), kept.end(), std::greater<Candidate>());

@@ -111,6 +111,17 @@ inline float largest(int width, Value value) {
   return fold(lanes, Larger());
 }
 
+// One bit for each of 16 numbers that is no less than `least`.
+inline uint32_t at_least(Lanes x, float least) {
+#if defined(__AVX512F__)
+  return _mm512_cmp_ps_mask(__m512(x), _mm512_set1_ps(least), _CMP_GE_OQ);
+#else
+  uint32_t bits = 0;
+  for (int i = 0; i < LANES; ++i) bits |= uint32_t(x[i] >= least) << i;
+  return bits;
+#endif
+}
+
 inline Lanes magnitude(Lanes x) { return x < 0.0f ? -x : x; }
 
 // e^x to 2e-7 relative: 2^n times a polynomial (Cephes, expf).
