@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -236,20 +236,21 @@ def _contact_joints(rig: Rig) -> list[int]:
     return [rig.roles[role][0] if rig.roles.get(role) else -1 for role in CONTACT_JOINTS]
 
 
-def frames_to_proto(block: RigBlock) -> clip_pb2.FrameBlock:
+def frames_to_proto(*blocks: RigBlock) -> clip_pb2.FrameBlock:
+    """One or more blocks, each the continuation of the one before."""
     return clip_pb2.FrameBlock(
-        first_frame=block.first_frame,
-        frame_count=len(block.local_rotations),
-        local_rotations=_floats(block.local_rotations),
-        local_translations=_floats(block.local_translations),
-        contacts=_floats(block.contacts),
-        root_positions=_floats(block.root_positions),
-        root_rotations=_floats(block.root_rotations),
+        first_frame=blocks[0].first_frame,
+        frame_count=sum(len(block.local_rotations) for block in blocks),
+        local_rotations=_floats(block.local_rotations for block in blocks),
+        local_translations=_floats(block.local_translations for block in blocks),
+        contacts=_floats(block.contacts for block in blocks),
+        root_positions=_floats(block.root_positions for block in blocks),
+        root_rotations=_floats(block.root_rotations for block in blocks),
     )
 
 
-def _floats(array: Array) -> bytes:
-    return np.ascontiguousarray(array, dtype="<f4").tobytes()
+def _floats(arrays: Iterable[Array]) -> bytes:
+    return b"".join([array.astype("<f4").tobytes() for array in arrays])
 
 
 def capabilities_to_proto(

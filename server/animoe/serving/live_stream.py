@@ -32,6 +32,11 @@ _PATIENCE_S = 0.15
 controls wait for it."""
 _BLOCKED_S = 0.05
 """A write that takes longer says that the caller does not read."""
+_BLOCKS_PER_MESSAGE = 2
+"""Where frames may be replaced and the caller has plenty: a message costs as much as making the block."""
+_PLENTY_S = 0.35
+_HELD_S = 0.2
+"""No block is held back for one that is due later than this."""
 _TICK_S = 0.005
 _LOOK_S = 1.0
 """Longest sleep: what was true then may have changed."""
@@ -94,6 +99,7 @@ class LiveStream:
         self._reason = pb.END_REASON_UNSPECIFIED
         self._cut: AniMoEError | None = None
         self._making = False  # a block is in the engine's hands
+        self._held: list[RigBlock] = []  # made, not sent
         self._block_frames = 0
         self._changed_frame = 0
         self._fresh = True  # the next block is the first one, or the first after frames were taken back
@@ -117,15 +123,21 @@ class LiveStream:
         try:
             while not self._ending.is_set():
                 if controls := self._take_controls():
+                    await self._flush(write)
                     for answer in await self._answers(controls):
                         await self._write(write, answer)
                 elif delay_s := self._delay_s():
+                    if delay_s > _HELD_S:
+                        await self._flush(write)
                     await self._wait(delay_s)
                 else:
-                    await self._write(write, await self._next_frames())
+                    self._held.append(await self._next_block())
+                    if not self._may_hold():
+                        await self._flush(write)
                     self._opened()
             if self._cut is not None:
                 raise self._cut
+            await self._flush(write)
             ended = pb.AnimateEnded(frame_count=self._pacer.sent_frame, reason=self._reason)
             await write(pb.AnimateResponse(ended=ended))
         finally:
@@ -173,6 +185,20 @@ class LiveStream:
             self._pacer.blocked(blocked_s)
             self._call.held_up(blocked_s)
 
+    def _may_hold(self) -> bool:
+        """Whether what is held may wait for one block more."""
+        if not self._replaceable or len(self._held) == _BLOCKS_PER_MESSAGE:
+            return False
+        held_s = sum(len(block.contacts) for block in self._held) / self._frame_rate_hz
+        return self._pacer.runs_out_s() - self._session.clock() - held_s >= _PLENTY_S
+
+    async def _flush(self, write: Write) -> None:
+        if self._held:
+            frames = frames_to_proto(*self._held)
+            self._held.clear()
+            self._reserve.sent(frames.first_frame + frames.frame_count)
+            await self._write(write, pb.AnimateResponse(frames=frames))
+
     def _delay_s(self) -> float:
         """Until the next block may leave, 0 when it may; never longer than until somebody must look again.
 
@@ -213,7 +239,7 @@ class LiveStream:
             return []
         return [self._controls.get_nowait() for _ in range(self._controls.qsize())]
 
-    async def _next_frames(self) -> pb.AnimateResponse:
+    async def _next_block(self) -> RigBlock:
         """Asks the engine, which makes the blocks of many streams at a time."""
         asked_s = self._session.clock()
         needed_s = self._pacer.runs_out_s() - (self._reserve.round_trip_s if self._pacer.reported else 0.0)
@@ -224,12 +250,9 @@ class LiveStream:
         block = await found
         self._making = False
         self._load.made(max(asked_s, deadline_s - self._urgent_s()), needed_s, counts=not self._fresh)
-        frames = frames_to_proto(block)
-        self._block_frames, self._fresh = frames.frame_count, False
-        end_frame = frames.first_frame + frames.frame_count
-        self._pacer.sent(end_frame)
-        self._reserve.sent(end_frame)
-        return pb.AnimateResponse(frames=frames)
+        self._block_frames, self._fresh = len(block.contacts), False
+        self._pacer.sent(block.first_frame + self._block_frames)
+        return block
 
     async def _answers(self, controls: Sequence[pb.AnimateRequest]) -> list[pb.AnimateResponse]:
         """A wrong control is refused, the session goes on: a typing error must not freeze a character."""

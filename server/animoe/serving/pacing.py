@@ -16,8 +16,8 @@ from collections.abc import Callable
 LEAD_S = 0.32
 """Most motion sent ahead of the playhead where frames that were sent stay: covers network jitter, and with one block
 on top stays below the half second in which a change must show."""
-REPLACEABLE_LEAD_S = 0.6
-"""The same where they can be replaced: a change need not wait for the end of them."""
+REPLACEABLE_LEAD_S = 0.75
+"""The same where they can be replaced: a change need not wait for the end of them. Two blocks leave together."""
 MAX_LAG_S = 0.5
 """A stream this far behind (machine asleep, overload) goes on from now, it does not hurry after the clock."""
 MAX_SILENCE_S = 5.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 from collections.abc import Callable
@@ -14,6 +15,7 @@ JITTER_S = 0.03
 FIRST_ROUND_TRIP_S = 0.1
 """Until one was measured."""
 _SHARE = 0.95
+_REFRESH_S = 1.0
 _SENDINGS = 64
 """Blocks whose arrival is waited for: 8 s of motion, more than the longest lead."""
 
@@ -32,6 +34,7 @@ class Reserve:
         self._clock = clock
         self._sendings: deque[tuple[int, float]] = deque(maxlen=_SENDINGS)
         self._round_trips = Recent()
+        self._round_trip_s, self._looked_s = FIRST_ROUND_TRIP_S, -math.inf
 
     def sent(self, end_frame: int) -> None:
         """Frames before `end_frame` leave now."""
@@ -48,13 +51,17 @@ class Reserve:
             frame, sent_s = self._sendings.popleft()
             trip_s = self._clock() - sent_s - for_s
             if frame == end_frame and trip_s >= 0:
+                self._looked_s = -math.inf
                 self._round_trips.add(self._clock(), min(trip_s, MAX_RESERVE_S))
 
     @property
     def round_trip_s(self) -> float:
         """From sending to having heard that it came, nineteen times out of twenty in the last seconds."""
-        found = self._round_trips.values(self._clock())
-        return quantile(found, _SHARE) if found else FIRST_ROUND_TRIP_S
+        now = self._clock()
+        if now - self._looked_s >= _REFRESH_S:  # asked for with every block
+            found = self._round_trips.values(now)
+            self._round_trip_s, self._looked_s = quantile(found, _SHARE) if found else FIRST_ROUND_TRIP_S, now
+        return self._round_trip_s
 
     def seconds(self, block_s: float) -> float:
         """The reserve.
