@@ -243,7 +243,7 @@ class LiveStream:
         """Asks the engine, which makes the blocks of many streams at a time."""
         asked_s = self._session.clock()
         needed_s = self._pacer.runs_out_s() - (self._reserve.round_trip_s if self._pacer.reported else 0.0)
-        deadline_s = min(needed_s, asked_s + _PATIENCE_S)
+        deadline_s = min(needed_s, asked_s + (0.0 if self._fresh else _PATIENCE_S))  # a change waits for nobody
         found: asyncio.Future[RigBlock] = asyncio.get_running_loop().create_future()
         self._making = True
         self._session.send_frames(found, deadline_s, self._retargeter, self._state)

@@ -23,7 +23,7 @@ FIRST_BLOCK_S = 0.05
 _BUCKET_S, _BUCKETS = 0.25, 8
 _BAD_SHARE = 0.05
 _BAD_BUCKETS, _GOOD_BUCKETS = 4, 1
-_SHARE = 0.95
+_SHARE = 0.99
 _REFRESH_S = 0.25
 
 
@@ -65,7 +65,7 @@ class Load:
 
     @property
     def block_s(self) -> float:
-        """What a block takes once it is urgent, seconds, nineteen times out of twenty in the last seconds."""
+        """What a block takes once it is urgent, seconds, 99 times out of 100 in the last seconds."""
         now = self._clock()
         if now - self._block_at_s >= _REFRESH_S:  # for hundreds of sessions: not each sorts anew
             found = self._times.values(now)
