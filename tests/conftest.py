@@ -8,6 +8,7 @@ os.environ["OMP_NUM_THREADS"] = "1"  # before numpy and torch: on toy models mor
 
 import asyncio
 import csv
+import hashlib
 import logging
 import shutil
 import threading
@@ -222,7 +223,31 @@ def make() -> PackMaker:
 
 
 @pytest.fixture(scope="session")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> TinyRun:
+def traced_once() -> Iterator[None]:
+    """Tracing a generator's step takes a quarter of a minute: the same weights are traced once for all tests, be it
+    for int8 or for float32. What is done with the traced graph afterwards is done every time."""
+    from animoe.bundle import export
+
+    real, traced = export._export, dict[str, Any]()
+
+    def trace(module: Any, example: Any, inputs: list[str], *more: Any) -> Any:
+        # The module's text holds all layers with their shapes; the lengths of the example are free axes.
+        told = hashlib.sha256(repr((module, inputs)).encode())
+        for name, tensor in module.state_dict().items():
+            told.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode() + tensor.numpy().tobytes())
+        if told.hexdigest() not in traced:
+            traced[told.hexdigest()] = real(module, example, inputs, *more)
+        model = type(traced[told.hexdigest()])()
+        model.CopyFrom(traced[told.hexdigest()])
+        return model
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(export, "_export", trace)
+        yield
+
+
+@pytest.fixture(scope="session")
+def tiny(traced_once: None, tmp_path_factory: pytest.TempPathFactory) -> TinyRun:
     from animoe.engine.prompt_encoder import PromptEncoder
     from animoe.models.cged import CGEDConfig
     from animoe.models.motion_lm import OWN_LLAMA, MotionLMConfig

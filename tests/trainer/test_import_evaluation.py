@@ -45,6 +45,22 @@ def teach(tiny: Any, studio: Path, own: Path) -> Teach:
     return run
 
 
+@pytest.fixture(scope="module")
+def toy(tiny: Any, studio: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle that has learnt "toy", with what was judged then."""
+    folder = tmp_path_factory.mktemp("toy") / "own"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(publishing, "example_sheets", lambda *_: [])
+        import_pack(ImportRequest(tiny.pack, "toy", folder, parent=studio, steps=3, batch=6, threads=1))
+    return folder
+
+
+@pytest.fixture
+def has_toy(toy: Path, own: Path) -> None:
+    """`own` begins as a copy of that bundle."""
+    shutil.copytree(toy, own)
+
+
 @pytest.fixture
 def judged(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[str, int]]]:
     """Scenario and repetitions of every set that is performed in a first look."""
@@ -71,6 +87,7 @@ class TestKeptJudgements:
     ) -> None:
         teach("toy")
         assert [name for name, _ in judged] == ["base", "toy", "base", "toy"]
+        assert dict(judged) == {"base": repetitions(6, 2), "toy": repetitions(4, 2)}  # about as many motions of each
         forgetful = Path(shutil.copytree(own, own.parent / "forgetful"))
         shutil.rmtree(forgetful / evaluation.JUDGED)
         judged.clear()
@@ -81,8 +98,8 @@ class TestKeptJudgements:
         assert [name for name, _ in judged] == ["base", "toy", "more", "base", "toy", "more"]
         assert figures(kept) == figures(anew)
 
+    @pytest.mark.usefixtures("has_toy")
     def test_another_generation_is_judged_anew(self, teach: Teach, own: Path, judged: list[tuple[str, int]]) -> None:
-        teach("toy")
         teach("more")
         rollback(own, "more")
         judged.clear()
@@ -93,25 +110,21 @@ class TestKeptJudgements:
         teach("fourth")
         assert [name for name, _ in judged][:3] == ["base", "third", "fourth"]
 
+    @pytest.mark.usefixtures("has_toy")
     def test_a_damaged_memory_is_made_again(self, teach: Teach, own: Path, judged: list[tuple[str, int]]) -> None:
-        teach("toy")
         for path in (own / evaluation.JUDGED).glob("*/*/base~base.npz"):
             path.write_bytes(path.read_bytes()[:100])
         judged.clear()
         assert teach("more").published
         assert [name for name, _ in judged][:2] == ["base", "more"]
 
+    @pytest.mark.usefixtures("has_toy")
     def test_old_memories_go(self, teach: Teach, own: Path) -> None:
-        teach("toy")
         for name in ("a", "b", "c", "d"):
             (own / evaluation.JUDGED / name).mkdir()
         assert len(list((own / evaluation.JUDGED).iterdir())) == 5
         teach("more")
         assert len(list((own / evaluation.JUDGED).iterdir())) == 3
-
-    def test_every_set_is_judged_on_about_as_many_motions(self, teach: Teach, judged: list[tuple[str, int]]) -> None:
-        teach("toy")
-        assert dict(judged) == {"base": repetitions(6, 2), "toy": repetitions(4, 2)}
 
 
 class TestSecondLook:
