@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import ExitStack
 from pathlib import Path
 
 from animoe.conversion.convert_file import Converter
@@ -64,10 +65,10 @@ def convert_all(
     with noted_stops() as stops:
         waiting, suspects = deque(jobs), list[Job]()
         while waiting and not stops.asked:
-            suspects += _until_a_death(waiting, _pool(options, untouchable, processes), stops, keep, 2 * processes)
+            pools = [_pool(options, untouchable) for _ in range(processes)]
+            suspects += _until_a_death(waiting, pools, stops, keep, 2)
         for job in suspects:  # each alone, so that the one that ends its process is known
-            alone = _pool(options, untouchable, 1)
-            if not stops.asked and _until_a_death(deque([job]), alone, stops, keep):
+            if not stops.asked and _until_a_death(deque([job]), [_pool(options, untouchable)], stops, keep, 1):
                 problem = f"{job.source}: it ended the process that converted it; leave it out"
                 keep(FileResult(job, problems=(problem,)))
     return [found[job] for job in jobs]
@@ -75,42 +76,60 @@ def convert_all(
 
 def _until_a_death(
     waiting: deque[Job],
-    pool: ProcessPoolExecutor,
+    pools: Sequence[ProcessPoolExecutor],
     stops: Stops,
     keep: Callable[[FileResult], None],
-    at_once: int = 1,
+    each: int,
 ) -> list[Job]:
-    """Takes jobs from `waiting` until it is empty or a stop is asked for; the pool is over then.
+    """Takes jobs from `waiting`, `each` per pool at once, until it is empty or a stop is asked for; the pools are over
+    then.
 
     Returns:
-        The jobs that were at work when a process died.
+        The jobs that may have been at work when a process died.
     """
-    running: dict[Future[FileResult], Job] = {}
-    with pool:
-        try:
-            while (waiting or running) and not stops.asked:
-                while waiting and len(running) < at_once:
-                    with deaf_children():
-                        future = pool.submit(_convert, waiting[0])  # may raise: then the job is still waiting
-                    running[future] = waiting.popleft()
-                for done in wait(list(running), _LOOK_EVERY_S, FIRST_COMPLETED).done:
-                    keep(done.result())
-                    del running[done]
-        except BrokenProcessPool:
-            return list(running.values())
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
-    for late in running:  # a stop was asked for: what was at work is done now, the rest was not begun
-        if not late.cancelled() and late.exception() is None:
-            keep(late.result())
+    at_work: list[dict[Future[FileResult], Job]] = [{} for _ in pools]
+    suspects: list[Job] = []
+    with ExitStack() as opened:
+        for pool in pools:
+            opened.callback(pool.shutdown, wait=True, cancel_futures=True)
+        while (waiting or any(at_work)) and not (stops.asked or suspects):
+            for pool, own in zip(pools, at_work, strict=True):
+                while waiting and len(own) < each and not suspects:
+                    job = waiting.popleft()
+                    try:
+                        with deaf_children():
+                            own[pool.submit(_convert, job)] = job
+                    except (BrokenProcessPool, ConnectionError):  # it died, maybe before it had read what to do
+                        suspects.append(job)
+            done = wait([future for own in at_work for future in own], _LOOK_EVERY_S, FIRST_COMPLETED).done
+            for own in at_work:
+                for future in done & own.keys():
+                    suspects += _kept(future, own.pop(future), keep)
+    for own in at_work:  # a stop was asked for or a process died: what was at work elsewhere is done now
+        for future, job in own.items():
+            if not future.cancelled():
+                suspects += _kept(future, job, keep)
+            elif not stops.asked:
+                waiting.append(job)
+    return suspects
+
+
+def _kept(future: Future[FileResult], job: Job, keep: Callable[[FileResult], None]) -> list[Job]:
+    """Keeps the result; the job itself when its process died instead."""
+    try:
+        result = future.result()
+    except BrokenProcessPool:
+        return [job]
+    keep(result)
     return []
 
 
-def _pool(options: ConvertOptions, untouchable: Collection[Path], processes: int) -> ProcessPoolExecutor:
+def _pool(options: ConvertOptions, untouchable: Collection[Path]) -> ProcessPoolExecutor:
+    """One process. An executor of several breaks in the middle when one dies while it starts the next."""
     # One thread each: numpy's own would wait for each other. Spawned: nothing of this process is shared by accident.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(processes, context, _begin, (options, frozenset(untouchable)))
+    return ProcessPoolExecutor(1, context, _begin, (options, frozenset(untouchable)))
 
 
 def _begin(options: ConvertOptions, untouchable: Collection[Path]) -> None:
