@@ -143,7 +143,7 @@ def test_a_stop_leaves_whole_files_and_no_process(folder: Path, tmp_path: Path, 
     try:
         wait_for(lambda: len(list(tmp_path.glob("out/*.glb"))) > 3)
         os.killpg(process.pid, how) if how == signal.SIGINT else process.send_signal(how)
-        _, error = process.communicate(timeout=30)
+        _, error = process.communicate(timeout=90)
     finally:
         process.kill()
     assert error.startswith("animoe: stopped; ") and len(error.splitlines()) == 1, error
@@ -154,7 +154,7 @@ def test_a_stop_leaves_whole_files_and_no_process(folder: Path, tmp_path: Path, 
     wait_for(lambda: not group_lives(process.pid))
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 20.0) -> None:
+def wait_for(condition: Callable[[], bool], seconds: float = 90.0) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it did not happen"

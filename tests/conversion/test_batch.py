@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,7 @@ from animoe.conversion.results import FileResult
 from animoe.errors import NotFound
 
 Put = Callable[..., Path]
+LINUX = pytest.mark.skipif(sys.platform != "linux", reason="finds the processes in /proc")
 
 
 @pytest.fixture
@@ -61,6 +63,7 @@ def test_a_wrong_rig_ends_everything_before_it_begins(folder: Path, tmp_path: Pa
     assert not (tmp_path / "out").exists()
 
 
+@LINUX
 def test_files_are_converted_again_when_a_process_dies(folder: Path, tmp_path: Path) -> None:
     killed: list[int] = []
 
@@ -73,6 +76,7 @@ def test_files_are_converted_again_when_a_process_dies(folder: Path, tmp_path: P
     assert sum(not result.problems for result in results) == WORTH_A_POOL
 
 
+@LINUX
 def test_a_file_that_ends_every_process_is_named(folder: Path, tmp_path: Path) -> None:
     over = threading.Event()
 
