@@ -8,7 +8,7 @@ OUT ?= runs/bundle
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-blender check fuzz protos bundle default-bundle bench bench-first-frame bench-crowd \
-	bench-soak bench-decode bench-learning clean
+	bench-soak bench-decode bench-seams bench-learning clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1|/' | column -t -s '|'
@@ -132,6 +132,9 @@ bench-soak: $(VENV)/dev.stamp  ## bad clients beside characters that play on: le
 
 bench-decode: $(VENV)/dev.stamp  ## the generator's step by batch and experts, against transformers.generate and the roofline
 	$(BIN)/python benchmarks/step.py
+
+bench-seams: packs-given $(VENV)/dev.stamp  ## accelerations where a prompt or an emotion changes, against real clips: make bench-seams PACKS=DIR
+	$(BIN)/python benchmarks/seams.py --packs "$(PACKS)"
 
 BUNDLE ?=
 bench-learning: $(VENV)/dev.stamp  ## measure an import beside live streams: make bench-learning [BUNDLE=DIR] (idle machine, minutes)

@@ -6,8 +6,7 @@ Performs the prompts of the bundle's evaluation sets (base and scenarios; about 
 through each step runner (`ANIMOE_STEP`; torch computes in float32, the others in int8) with the same noise, and prints
 the evaluator's figures, means over the sets: first those of torch, then how much each other step differs from it, with
 95 % bootstrap intervals over prompts, drawn in pairs. The last row is torch against itself with other noise: how much
-chance alone moves a figure. The C++ step draws from the nucleus of the whole codebook, the others from that of the 64
-likeliest codes (`decode_step.MOST_CODES`): that, too, is in its row.
+chance alone moves a figure.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ def load_library() -> ctypes.CDLL | None:
     except (OSError, subprocess.SubprocessError) as error:
         log.warning("the C++ functions cannot be built, ONNX Runtime and numpy are used instead: %s", error)
         return None
-    library.animoe_kernel.restype = library.animoe_stored_bytes.restype = ctypes.c_int
+    library.animoe_kernel.restype = ctypes.c_int
     for function in (library.animoe_step, library.animoe_decode, library.animoe_pose, library.animoe_retarget):
         function.argtypes, function.restype = [ctypes.c_void_p, ctypes.c_void_p], None
     return library

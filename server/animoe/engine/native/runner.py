@@ -60,8 +60,7 @@ class NativeStep:
         self._top_k = top_k
         self._mixtures: weakref.WeakKeyDictionary[PlannedPrompt, tuple[list[int], list[float]]]
         self._mixtures = weakref.WeakKeyDictionary()
-        number = library.animoe_stored_bytes()
-        self.places = Places(lambda: NativeCaches(cohort, self._shape.cache_numbers * number), cohort)
+        self.places = Places(lambda: NativeCaches(cohort, self._shape.cache_bytes), cohort)
 
     def kind(self, row: Row) -> object:
         """All rows can share a step."""
@@ -125,7 +124,7 @@ class NativeStep:
 
 
 class NativeCaches:
-    """Keys and values of `size` characters, one after the other; pages are touched when a character writes there."""
+    """Keys and values of `size` characters, `width` bytes each, one after the other; pages are touched when a character writes there."""
 
     def __init__(self, size: int, width: int) -> None:
         self._memory: Array = np.zeros((size, width), dtype=np.uint8)

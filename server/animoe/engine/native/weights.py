@@ -52,9 +52,9 @@ class Shape:
             raise BundleError(f"widths of {uneven or self.rank} are no multiples of {_LANES} (rank: of 4)")
 
     @property
-    def cache_numbers(self) -> int:
-        """Of one character."""
-        return self.layers * 2 * self.kv_heads * self.head_dim * self.capacity
+    def cache_bytes(self) -> int:
+        """Of one character: keys and values as bytes, with a scale for each head and position."""
+        return self.layers * 2 * self.kv_heads * self.capacity * (self.head_dim + 4)
 
     @staticmethod
     def of(config: Mapping[str, Any], rank: int, positions: int) -> Shape:

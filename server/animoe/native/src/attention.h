@@ -10,15 +10,22 @@ namespace animoe {
 
 struct Heads {
   int32_t heads, kv_heads, dim, capacity;  // capacity: positions of a cache, a multiple of 16
-  int64_t layer_numbers() const { return 2ll * kv_heads * dim * capacity; }
+  int64_t layer_bytes() const { return 2ll * kv_heads * capacity * (dim + int64_t(sizeof(float))); }
 };
 
-// One layer of a cache: keys (kv_heads, dim, capacity), so that scores of neighbouring positions lie together, then
-// values (kv_heads, capacity, dim).
+// One layer of a cache: keys (kv_heads, capacity / 16, dim, 16), so that scores of neighbouring positions lie together,
+// then values (kv_heads, capacity, dim), both as bytes with one scale per head and position; then the scales of the keys
+// and of the values (kv_heads, capacity). It is read once per token, and a crowd's caches are larger than any other memory.
 struct Cache {
-  Stored* keys;
-  Stored* values;
-  Cache(Stored* memory, const Heads& h) : keys(memory), values(memory + int64_t(h.kv_heads) * h.dim * h.capacity) {}
+  int8_t *keys, *values;
+  float *key_scales, *value_scales;
+  Cache(uint8_t* memory, const Heads& h) {
+    const int64_t positions = int64_t(h.kv_heads) * h.capacity;
+    keys = reinterpret_cast<int8_t*>(memory);
+    values = keys + positions * h.dim;
+    key_scales = reinterpret_cast<float*>(values + positions * h.dim);
+    value_scales = key_scales + positions;
+  }
 };
 
 // Turns pairs (i, i + dim / 2) of each head (Su et al. 2021, arXiv 2104.09864, in Llama's order).
@@ -32,36 +39,49 @@ inline void rotate(float* x, int heads, int dim, const float* cosine, const floa
     }
 }
 
+// x (dim,) as bytes `stride` apart from each run of 16 to the next; returns their scale.
+inline float keep(const float* x, int dim, int8_t* to, int stride) {
+  const float most = largest(dim, [=](int i) { return magnitude(load(x + i)); });
+  const float sharp = most > 0.0f ? 127.0f / most : 0.0f;
+  for (int from = 0; from < dim; from += LANES) {
+    uint8_t bytes[LANES];
+    to_bytes(load(x + from) * sharp, bytes);
+    for (int i = 0; i < LANES; ++i) to[int64_t(from + i) * stride] = int8_t(int(bytes[i]) - 128);
+  }
+  return most / 127.0f;
+}
+
 // Puts key and value (kv_heads, dim) at `position`.
 inline void remember(const Heads& h, Cache cache, const float* key, const float* value, int position) {
-  for (int head = 0; head < h.kv_heads; ++head)
-    for (int from = 0; from < h.dim; from += LANES) {
-      Stored* keys = cache.keys + (int64_t(head) * h.dim + from) * h.capacity + position;
-      Stored own[LANES];
-      narrow(key + head * h.dim + from, own);
-      for (int i = 0; i < LANES; ++i) keys[int64_t(i) * h.capacity] = own[i];
-      narrow(value + head * h.dim + from, cache.values + (int64_t(head) * h.capacity + position) * h.dim + from);
-    }
+  for (int head = 0; head < h.kv_heads; ++head) {
+    const int64_t own = int64_t(head) * h.capacity, run = position / LANES * LANES;
+    int8_t* keys = cache.keys + (own + run) * h.dim + position % LANES;
+    cache.key_scales[own + position] = keep(key + head * h.dim, h.dim, keys, LANES);
+    cache.value_scales[own + position] =
+        keep(value + head * h.dim, h.dim, cache.values + (own + position) * h.dim, 1);
+  }
 }
 
 constexpr int CHAINS = 4;  // sums that run side by side: one alone would wait for itself
 
-// found (BLOCKS * 16,) += factors (count,) times rows of `rows`, which are `stride` apart.
+// found (BLOCKS * 16,) = factors (count,) times rows of 16 bytes per block; rows `stride` apart, blocks `apart`.
 template <int BLOCKS>
-inline void mix(const float* factors, int count, const Stored* rows, int64_t stride, float* found) {
+inline void mix(const float* factors, int count, const int8_t* rows, int64_t stride, int64_t apart, float* found) {
   Lanes sums[BLOCKS] = {};
   for (int i = 0; i < count; ++i, rows += stride)
-    for (int b = 0; b < BLOCKS; ++b) sums[b] += factors[i] * load(rows + b * LANES);
+    for (int b = 0; b < BLOCKS; ++b) sums[b] += factors[i] * load(rows + b * apart);
   for (int b = 0; b < BLOCKS; ++b) store(found + b * LANES, sums[b]);
 }
 
-// found (width,) = factors (count,) times rows (count, width) that are `stride` apart; width a multiple of 16.
-inline void mix_all(const float* factors, int count, const Stored* rows, int64_t stride, int width, float* found) {
-  for (int at = 0; at < width; at += CHAINS * LANES) switch ((width - at) / LANES) {
-      case 1: mix<1>(factors, count, rows + at, stride, found + at); break;
-      case 2: mix<2>(factors, count, rows + at, stride, found + at); break;
-      case 3: mix<3>(factors, count, rows + at, stride, found + at); break;
-      default: mix<CHAINS>(factors, count, rows + at, stride, found + at);
+// The same for a width that is a multiple of 16.
+inline void mix_all(const float* factors, int count, const int8_t* rows, int64_t stride, int64_t apart, int width,
+                    float* found) {
+  for (int at = 0; at < width; at += CHAINS * LANES, rows += CHAINS * apart, found += CHAINS * LANES)
+    switch ((width - at) / LANES) {
+      case 1: mix<1>(factors, count, rows, stride, apart, found); break;
+      case 2: mix<2>(factors, count, rows, stride, apart, found); break;
+      case 3: mix<3>(factors, count, rows, stride, apart, found); break;
+      default: mix<CHAINS>(factors, count, rows, stride, apart, found);
     }
 }
 
@@ -70,11 +90,12 @@ inline void attend(const Heads& h, Cache cache, const float* query, int position
   const int count = position + 1, padded = (count + LANES - 1) / LANES * LANES, shared = h.heads / h.kv_heads;
   const float scale = 1.0f / std::sqrt(float(h.dim));
   for (int head = 0; head < h.heads; ++head) {
-    const int64_t own = int64_t(head / shared) * h.dim * h.capacity;
-    mix_all(query + head * h.dim, h.dim, cache.keys + own, h.capacity, padded, scores);
-    for (int p = 0; p < padded; ++p) scores[p] *= scale;
+    const int64_t own = int64_t(head / shared) * h.capacity;
+    mix_all(query + head * h.dim, h.dim, cache.keys + own * h.dim, LANES, int64_t(h.dim) * LANES, padded, scores);
+    for (int p = 0; p < padded; p += LANES) store(scores + p, load(scores + p) * load(cache.key_scales + own + p) * scale);
     soften(scores, count, padded);
-    mix_all(scores, count, cache.values + own, h.dim, h.dim, found + head * h.dim);
+    for (int p = 0; p < padded; p += LANES) store(scores + p, load(scores + p) * load(cache.value_scales + own + p));
+    mix_all(scores, count, cache.values + own * h.dim, h.dim, LANES, h.dim, found + head * h.dim);
   }
 }
 

@@ -35,21 +35,6 @@ inline Lanes load(const int8_t* from) {
 }
 #endif
 
-// Keys and values are kept in half precision where the processor widens it on the way: half the memory to read.
-#if defined(__AVX512F__)
-typedef uint16_t Stored;
-inline Lanes load(const Stored* from) {
-  return Lanes(_mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from))));
-}
-inline void narrow(const float* from, Stored* to) {
-  const __m256i found = _mm512_cvtps_ph(_mm512_loadu_ps(from), _MM_FROUND_TO_NEAREST_INT);
-  _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), found);
-}
-#else
-typedef float Stored;
-inline void narrow(const float* from, Stored* to) { std::memcpy(to, from, LANES * sizeof(float)); }
-#endif
-
 // 16 numbers of at most 127 as bytes around 128, to the nearest. Written out: a loop over bytes, which may be anything's,
 // is not vectorised.
 inline void to_bytes(Lanes x, uint8_t* to) {

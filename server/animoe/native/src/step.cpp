@@ -57,7 +57,7 @@ struct Batch {
   const Adapter* const* experts;  // (experts) each (layers, 4)
   const int32_t* begins;          // (characters + 1) first token of each
   const int32_t* past;            // (characters) positions that its cache holds
-  Stored* const* caches;          // (characters)
+  uint8_t* const* caches;         // (characters)
   const int32_t* expert;          // (characters, slots_per_character)
   const float* share;             // like `expert`
   const float* const* basis;      // (characters) each (emotions, width): how its prompt expresses each emotion
@@ -225,9 +225,8 @@ void attend_all(const Model& m, const Batch& b, int layer, float* qkv, float* fo
   const int q = h.heads * h.dim, kv = h.kv_heads * h.dim, wide = q + 2 * kv;
   float* scores = room(scratch.scores, h.capacity);
   for (int character = 0; character < b.characters; ++character) {
-    const Cache cache(b.caches[character] + layer * h.layer_numbers(), h);
-    if (character + 1 < b.characters) 
-      fetch(b.caches[character + 1] + layer * h.layer_numbers(), h.layer_numbers() * int64_t(sizeof(Stored)));
+    const Cache cache(b.caches[character] + layer * h.layer_bytes(), h);
+    if (character + 1 < b.characters) fetch(b.caches[character + 1] + layer * h.layer_bytes(), h.layer_bytes());
     for (int token = b.begins[character]; token < b.begins[character + 1]; ++token) {
       const int position = b.past[character] + token - b.begins[character];
       float* row = qkv + int64_t(token) * wide;
@@ -313,9 +312,6 @@ void draw_all(const Model& m, const Batch& b) {
 }  // namespace animoe
 
 extern "C" {
-
-// Bytes of a number in a cache.
-int animoe_stored_bytes() { return int(sizeof(animoe::Stored)); }
 
 // 0 portable, 1 AVX-VNNI, 2 AVX-512 VNNI.
 int animoe_kernel() { return ANIMOE_KERNEL; }
