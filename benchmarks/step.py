@@ -5,8 +5,9 @@
 One thread. A step draws the next token of every character in the batch from a full cache; each has two experts, drawn
 at random from all. Baselines: the same step in eager torch, and `transformers.generate` with one PEFT adapter per
 character (of 8) on a Llama of the same shape, which draws one code per token where ours draws all of its groups.
-Roofline: the large matrix products of the step alone, as integers, in the same batch. All times are processor time:
-medians over runs, with quartiles. Read the ratios of one run; machines differ.
+Roofline: the large matrix products of the step alone, as integers, in ONNX Runtime, in the same batch. All times are
+processor time. Everything is measured in turns, several rounds of it: figures are medians over rounds with the least
+and the most, ratios are those within a round. Machines differ, and shared ones from minute to minute.
 """
 
 from __future__ import annotations
@@ -35,10 +36,11 @@ from animoe.engine.step_runner import COHORT
 from animoe.models.sequence import LEFT_OPEN, SLOT_TOKEN
 from animoe.motion.emotion import EMOTIONS
 
-RUNS = 30
+ROUNDS, RUNS = 7, 10
 TEXT = "a person walks forward"
 ADAPTERS = 8
-GENERATED = 40
+GENERATED = 20
+Work = Callable[[], None]
 
 
 def main() -> None:
@@ -49,33 +51,43 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     batches, counts = ([int(n) for n in text.split(",")] for text in (options.batches, options.experts))
-    figures: list[dict[str, Any]] = []
-
-    def report(what: str, batch: int, times_ms: list[float], against: float | None = None) -> float:
-        low, middle, high = statistics.quantiles(times_ms, n=4)
-        ratio = "" if against is None else f"  {middle / against:5.1f} x our step"
-        print(f"{what:42s} batch {batch:3d}: {middle:7.2f} ms ({low:.2f}-{high:.2f})", end="")
-        print(f"  {batch / middle * 1000:7.0f} tokens/s{ratio}", flush=True)
-        figures.append({"what": what, "batch": batch, "ms": middle, "quartiles": (low, high)})
-        return middle
-
-    ours: dict[tuple[int, int], float] = {}
     bench = _Step(options.bundle)
-    for batch in batches:
-        for count in counts:
-            ours[batch, count] = report(f"step, {count} experts", batch, bench.times_ms(batch, count))
-        growth = 100 * (ours[batch, counts[-1]] / ours[batch, counts[0]] - 1)
-        print(f"    {counts[0]} -> {counts[-1]} experts: {growth:+.0f} %")
-    middle = counts[len(counts) // 2]
-    for batch in batches:
-        products = report("  its large matrix products alone", batch, bench.products_ms(batch))
-        print(f"    fraction of the roofline: {100 * products / ours[batch, counts[0]]:.0f} %")
-    for batch in batches:
-        report("step in eager torch", batch, torch_ms(options.bundle, batch), ours[batch, middle])
-    for batch in batches:
-        report("transformers.generate + PEFT", batch, generate_ms(options.bundle, batch), ours[batch, middle])
+    figures = [figure for batch in batches for figure in measure(bench, options.bundle, batch, counts)]
     if options.json:
         print(json.dumps(figures))
+
+
+def measure(bench: _Step, bundle: Path, batch: int, counts: list[int]) -> list[dict[str, Any]]:
+    """Everything at one size of batch, printed as it comes."""
+    steps = {count: f"step, {count} experts" for count in counts}
+    contenders: dict[str, tuple[Work, int]] = {what: (bench.step(batch, count), 1) for count, what in steps.items()}
+    contenders["its large matrix products alone"] = bench.products(batch), 1
+    contenders["step in eager torch"] = torch_step(bundle, batch), 1
+    contenders["transformers.generate + PEFT"] = generate(bundle, batch), GENERATED
+    rounds: dict[str, list[float]] = {what: [] for what in contenders}
+    for _ in range(ROUNDS):
+        for what, (work, tokens) in contenders.items():
+            rounds[what].append(_time_ms(work, RUNS if tokens == 1 else 1) / tokens)
+    few, several, many = (rounds[steps[counts[i]]] for i in (0, len(counts) // 2, -1))
+    print(f"batch {batch}")
+    for what, times in rounds.items():
+        line = f"  {what:36s} {_spread(times, '7.2f')} ms {1000 * batch / statistics.median(times):8.0f} tokens/s"
+        if what not in steps.values():
+            line += f"   {_spread(_ratios(times, several), '5.1f')} x our step"
+        print(line, flush=True)
+    growth = [100 * (ratio - 1) for ratio in _ratios(many, few)]
+    print(f"  {counts[0]} -> {counts[-1]} experts: {_spread(growth, '+.0f')} %")
+    roofline = [100 * ratio for ratio in _ratios(rounds["its large matrix products alone"], few)]
+    print(f"  fraction of the roofline: {_spread(roofline, '.0f')} %", flush=True)
+    return [{"what": what, "batch": batch, "ms": times} for what, times in rounds.items()]
+
+
+def _ratios(these: list[float], those: list[float]) -> list[float]:
+    return [this / that for this, that in zip(these, those, strict=True)]
+
+
+def _spread(values: list[float], form: str) -> str:
+    return f"{statistics.median(values):{form}} ({min(values):{form}} to {max(values):{form}})"
 
 
 class _Step:
@@ -88,27 +100,23 @@ class _Step:
         self._places: list[Place] = places
         self._random = np.random.default_rng(0)
 
-    def times_ms(self, batch: int, experts: int) -> list[float]:
-        """Processor time of steps with `experts` in the pool, of which each row uses two."""
+    def step(self, batch: int, experts: int) -> Work:
+        """Steps with `experts` in the pool, of which each row uses two."""
         runtime, made = self._runtime, self._experts(experts)
-        runtime._pool = ExpertPool(made)
-        for place in self._places[batch:]:
-            runtime.places.give_back(place)
+        pool = ExpertPool(made)
         rows = [self._row(place, made) for place in self._places[:batch]]
 
         def step() -> None:
+            runtime._pool = pool
             for row in rows:
                 if isinstance(row.place.cohort, Cohort):
                     row.place.cohort.lengths[row.place.row] = WINDOW - 2
                     row.place.cohort.mask[row.place.row] = 0.0
             runtime.step(rows)
 
-        try:
-            return _times_ms(step)
-        finally:
-            self._places[batch:] = [runtime.places.take() for _ in range(COHORT - batch)]
+        return step
 
-    def products_ms(self, batch: int) -> list[float]:
+    def products(self, batch: int) -> Work:
         """Of all products with weights, in the batch, nothing between them."""
         import onnx
         import onnxruntime as ort
@@ -134,7 +142,7 @@ class _Step:
                 for _ in range(count):
                     session.run(None, {"x": x})
 
-        return _times_ms(multiply)
+        return multiply
 
     def _experts(self, count: int) -> list[Expert]:
         shapes = self._runtime._expert_shapes
@@ -178,7 +186,7 @@ def _shapes(runtime: Runtime) -> list[tuple[int, int, int]]:
     return [*found, (width, head, groups), (head, head, groups), (head, codes, groups)]
 
 
-def torch_ms(bundle: Path, batch: int) -> list[float]:
+def torch_step(bundle: Path, batch: int) -> Work:
     """The same step in eager torch, one thread, with three experts."""
     import torch
 
@@ -194,11 +202,11 @@ def torch_ms(bundle: Path, batch: int) -> list[float]:
         with torch.no_grad():
             step(*feeds.values())
 
-    return _times_ms(run)
+    return run
 
 
-def generate_ms(bundle: Path, batch: int) -> list[float]:
-    """Per token: a Llama of the same shape with PEFT adapters, one of 8 per row, through `generate`."""
+def generate(bundle: Path, batch: int) -> Work:
+    """GENERATED tokens: a Llama of the same shape with PEFT adapters, one of 8 per row, through `generate`."""
     import torch
     from peft import LoraConfig, get_peft_model
     from transformers import AutoConfig, LlamaForCausalLM
@@ -230,17 +238,18 @@ def generate_ms(bundle: Path, batch: int) -> list[float]:
                 eos_token_id=None,
             )
 
-    return [time_ms / GENERATED for time_ms in _times_ms(run, runs=3)]
+    return run
 
 
-def _times_ms(work: Callable[[], None], runs: int = RUNS) -> list[float]:
+def _time_ms(work: Work, runs: int) -> float:
+    """Median processor time."""
     work()
     found = []
     for _ in range(runs):
         start = time.process_time()
         work()
         found.append((time.process_time() - start) * 1000)
-    return found
+    return statistics.median(found)
 
 
 if __name__ == "__main__":
