@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from animoe.serving.monitoring.series import Recent, quantile
 
-MIN_RESERVE_S, MAX_RESERVE_S = 0.1, 0.5
+MIN_RESERVE_S, MAX_RESERVE_S = 0.15, 0.5
 JITTER_S = 0.05
 """On top of what was measured: the caller's own frame, a late thread."""
 FIRST_ROUND_TRIP_S = 0.1
