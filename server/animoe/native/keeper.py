@@ -10,7 +10,6 @@ import numpy as np
 
 from animoe.rig.rotations import Array
 
-
 _LINE = 64
 
 

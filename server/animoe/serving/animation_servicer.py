@@ -22,7 +22,7 @@ from animoe.retarget.profiles import rig_profile, rig_profiles
 from animoe.retarget.root_motion import check_root_motion
 from animoe.retarget.solver import Retargeter, RetargetOptions
 from animoe.serving.admission import Admission
-from animoe.serving.calls import current_call
+from animoe.serving.calls import Write, current_call
 from animoe.serving.compute import Compute
 from animoe.serving.convert import (
     capabilities_to_proto,
@@ -35,7 +35,7 @@ from animoe.serving.convert import (
 )
 from animoe.serving.convert_live import Change, limits_to_proto, playback_from_proto, start_changes
 from animoe.serving.limits import Limits, StreamSlots
-from animoe.serving.live_stream import LiveStream, Write
+from animoe.serving.live_stream import LiveStream
 from animoe.serving.load import Load
 from animoe.serving.recordings import Recorder
 from animoe.serving.stuck import StuckWatch
@@ -124,6 +124,7 @@ class AnimationServicer(animation_service_pb2_grpc.AnimationServiceServicer):
                     retargeter,
                     self._compute,
                     engine.info.frame_rate_hz,
+                    write,
                     playback=playback,
                     limits=self._limits,
                     load=self._admission.load,
@@ -131,14 +132,14 @@ class AnimationServicer(animation_service_pb2_grpc.AnimationServiceServicer):
                     call=call,
                     opened=opening.done,
                 )
-                await self._play(live, requests, write)
+                await self._play(live, requests)
 
-    async def _play(self, live: LiveStream, requests: AsyncIterator[pb.AnimateRequest], write: Write) -> None:
+    async def _play(self, live: LiveStream, requests: AsyncIterator[pb.AnimateRequest]) -> None:
         self._live.add(live)
         if self._leaving:
             live.end(pb.END_REASON_SERVER_SHUTDOWN)
         try:
-            await live.run(requests, write)
+            await live.run(requests)
         finally:
             self._live.discard(live)
 

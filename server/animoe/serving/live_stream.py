@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Protocol
 
 from animoe.engine import LiveSession
 from animoe.errors import AniMoEError, InvalidRequest, TimedOut
 from animoe.retarget.solver import Retargeter, RigBlock
+from animoe.serving.calls import Write
 from animoe.serving.compute import Compute
-from animoe.serving.convert import experts_to_proto, frames_to_proto
+from animoe.serving.convert import experts_to_proto
 from animoe.serving.convert_live import Change, Playback, change_from_proto, message_cost, playhead_from_proto
 from animoe.serving.limits import Limits, MessageRate
 from animoe.serving.load import Load
+from animoe.serving.outbox import Outbox
 from animoe.serving.pacing import Pacer
 from animoe.serving.reserve import Reserve
 from animoe.v1 import animation_service_pb2 as pb
@@ -30,18 +32,11 @@ _MIN_REPLAN_S = 0.2
 _PATIENCE_S = 0.15
 """A block may wait so long for company, little longer than it plays: else no lead would fill up, and while it waits
 controls wait for it."""
-_BLOCKED_S = 0.05
-"""A write that takes longer says that the caller does not read."""
-_BLOCKS_PER_MESSAGE = 2
-"""Where frames may be replaced and the caller has plenty: a message costs as much as making the block."""
-_PLENTY_S = 0.35
 _HELD_S = 0.2
 """No block is held back for one that is due later than this."""
 _TICK_S = 0.005
 _LOOK_S = 1.0
 """Longest sleep: what was true then may have changed."""
-
-Write = Callable[[pb.AnimateResponse], Awaitable[None]]
 
 
 class Hearer(Protocol):
@@ -63,7 +58,7 @@ class LiveStream:
         session: the engine's side; while it makes frames nobody else touches it.
         retargeter: puts its blocks on the caller's rig; shared, what it remembers of this stream is kept here.
         compute: the pool, for controls: a new prompt takes time.
-        frame_rate_hz: frames per second.
+        frame_rate_hz: frames per second. write: of the call.
         playback: what the caller wants.
         limits: what it may do.
         load: hears of every block. urgent_s: so long before it is needed a block is not put off any more.
@@ -77,6 +72,7 @@ class LiveStream:
         retargeter: Retargeter,
         compute: Compute,
         frame_rate_hz: float,
+        write: Write,
         *,
         playback: Playback,
         limits: Limits,
@@ -92,6 +88,7 @@ class LiveStream:
         self._playback, self._replaceable = playback, playback.replaceable
         self._pacer = Pacer(frame_rate_hz, playback.lead_s(replaceable=self._replaceable), session.clock)
         self._reserve = Reserve(session.clock)
+        self._outbox = Outbox(write, self._pacer, self._reserve, call.held_up, frame_rate_hz, session.clock)
         self._rate = MessageRate(limits, session.clock)
         self._controls: asyncio.Queue[pb.AnimateRequest] = asyncio.Queue(_MAX_WAITING_CONTROLS)
         self._ending = asyncio.Event()
@@ -99,7 +96,6 @@ class LiveStream:
         self._reason = pb.END_REASON_UNSPECIFIED
         self._cut: AniMoEError | None = None
         self._making = False  # a block is in the engine's hands
-        self._held: list[RigBlock] = []  # made, not sent
         self._block_frames = 0
         self._changed_frame = 0
         self._fresh = True  # the next block is the first one, or the first after frames were taken back
@@ -113,7 +109,7 @@ class LiveStream:
             self._ending.set()
             self._wake()
 
-    async def run(self, requests: AsyncIterator[pb.AnimateRequest], write: Write) -> None:
+    async def run(self, requests: AsyncIterator[pb.AnimateRequest]) -> None:
         """Plays until the end; `requests` are the messages after `start`.
 
         Raises:
@@ -123,23 +119,21 @@ class LiveStream:
         try:
             while not self._ending.is_set():
                 if controls := self._take_controls():
-                    await self._flush(write)
+                    await self._outbox.flush()
                     for answer in await self._answers(controls):
-                        await self._write(write, answer)
+                        await self._outbox.write(answer)
                 elif delay_s := self._delay_s():
                     if delay_s > _HELD_S:
-                        await self._flush(write)
+                        await self._outbox.flush()
                     await self._wait(delay_s)
                 else:
-                    self._held.append(await self._next_block())
-                    if not self._may_hold():
-                        await self._flush(write)
+                    await self._outbox.put(await self._next_block(), may_wait=self._replaceable)
                     self._opened()
             if self._cut is not None:
                 raise self._cut
-            await self._flush(write)
+            await self._outbox.flush()
             ended = pb.AnimateEnded(frame_count=self._pacer.sent_frame, reason=self._reason)
-            await write(pb.AnimateResponse(ended=ended))
+            await self._outbox.write(pb.AnimateResponse(ended=ended))
         finally:
             reader.cancel()
             await asyncio.gather(reader, return_exceptions=True)
@@ -175,29 +169,6 @@ class LiveStream:
         self._call.plays_at(self._pacer.report(report.frame), moves=not self._pacer.paused)
         self._call.stalled(report.stall_count)
         return True
-
-    async def _write(self, write: Write, response: pb.AnimateResponse) -> None:
-        """Returns when the caller's side has taken it: what it does not read is not piled up here."""
-        began_s = self._session.clock()
-        await write(response)
-        blocked_s = self._session.clock() - began_s
-        if blocked_s > _BLOCKED_S:
-            self._pacer.blocked(blocked_s)
-            self._call.held_up(blocked_s)
-
-    def _may_hold(self) -> bool:
-        """Whether what is held may wait for one block more."""
-        if not self._replaceable or len(self._held) == _BLOCKS_PER_MESSAGE:
-            return False
-        held_s = sum(len(block.contacts) for block in self._held) / self._frame_rate_hz
-        return self._pacer.runs_out_s() - self._session.clock() - held_s >= _PLENTY_S
-
-    async def _flush(self, write: Write) -> None:
-        if self._held:
-            frames = frames_to_proto(*self._held)
-            self._held.clear()
-            self._reserve.sent(frames.first_frame + frames.frame_count)
-            await self._write(write, pb.AnimateResponse(frames=frames))
 
     def _delay_s(self) -> float:
         """Until the next block may leave, 0 when it may; never longer than until somebody must look again.

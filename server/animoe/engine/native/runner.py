@@ -124,7 +124,7 @@ class NativeStep:
 
 
 class NativeCaches:
-    """Keys and values of `size` characters, `width` bytes each, one after the other; pages are touched when a character writes there."""
+    """Keys and values of `size` characters, `width` bytes each; pages are touched when a character writes there."""
 
     def __init__(self, size: int, width: int) -> None:
         self._memory: Array = np.zeros((size, width), dtype=np.uint8)
