@@ -23,6 +23,8 @@ from animoe.rig.rotations import Array
 
 _LEVELS = np.float32(127.0)
 _LANES = 16
+_MOST_RANK = 64
+"""As in experts.h."""
 
 
 @dataclass(frozen=True)
@@ -48,8 +50,10 @@ class Shape:
 
     def __post_init__(self) -> None:
         uneven = [n for n in (self.width, self.hidden, self.head_dim, self.codebook, self.capacity) if n % _LANES]
-        if uneven or self.rank % 4:
-            raise BundleError(f"widths of {uneven or self.rank} are no multiples of {_LANES} (rank: of 4)")
+        if uneven:
+            raise BundleError(f"widths of {uneven} are no multiples of {_LANES}")
+        if self.rank % 4 or self.rank > _MOST_RANK:
+            raise BundleError(f"experts of rank {self.rank}: C++ takes multiples of 4 up to {_MOST_RANK}")
 
     @property
     def cache_bytes(self) -> int:

@@ -2,12 +2,11 @@
 //
 // The same forward pass as `models.decode_step.DecodeStep` (Llama architecture with experts beside its linear layers).
 // Rows never meet: a character's result is the same to the bit alone and in any crowd.
-#include <algorithm>
 #include <cstdint>
-#include <utility>
 #include <vector>
 
 #include "attention.h"
+#include "experts.h"
 #include "nucleus.h"
 #include "numbers.h"
 #include "products.h"
@@ -15,22 +14,10 @@
 
 namespace animoe {
 
-constexpr int FAMILIES = 4;  // qkv, out, gate_up, mlp_out: layers that share their input
-constexpr int MOST_KINDS = 3;
-
 struct Layer {
   const float* input_norm;
   const float* middle_norm;
   Linear family[FAMILIES];
-};
-
-// One expert's part of one family: `down` gives rank values per kind (padded to 16), `up[kind]` takes them to the kind's
-// outputs: bytes around 128, (out / 16, rank / 4, 16, 4). `worth` (kinds * rank,) is what a unit of the integers stands
-// for. The rank is a multiple of 4.
-struct Adapter {
-  Linear down;
-  const uint8_t* up[MOST_KINDS];
-  const float* worth;
 };
 
 struct Model {
@@ -76,20 +63,11 @@ struct Batch {
 
 namespace {
 
-// New positions that one expert works on: a piece of Scratch::members and of Scratch::shares.
-struct Group {
-  int32_t expert;
-  int begin, end;
-};
-
 struct Scratch {
   ByteMemory memory;
-  std::vector<float> x, felt, normed, wide, attended, low, scores, start, seen, hidden, logits;
-  std::vector<const uint8_t*> chosen;
-  std::vector<int32_t> owner, members;
-  std::vector<float> shares;
-  std::vector<Group> groups;
-  std::vector<std::pair<int32_t, int32_t>> users;
+  std::vector<float> x, felt, normed, wide, attended, scores, start, seen, hidden, logits;
+  ExpertMemory experts;
+  std::vector<int32_t> owner;
   std::vector<Candidate> kept;
 };
 thread_local Scratch scratch;
@@ -98,102 +76,20 @@ void add(float* x, const float* y, int64_t count) {
   for (int64_t i = 0; i < count; ++i) x[i] += y[i];
 }
 
-constexpr int MOST_RANK = 64;
-
-// y (wide,) += values (rank,) times up, with the values as bytes: a rank is a handful of numbers, and eight bits of each
-// are what all other activations have.
-void lift(const float* values, const uint8_t* up, int rank, int wide, float* y) {
-  int8_t bytes[MOST_RANK];
-  float most = 0.0f;
-  for (int r = 0; r < rank; ++r) most = std::max(most, std::fabs(values[r]));
-  if (most == 0.0f) return;
-  const float sharp = 127.0f / most, unit = most / 127.0f;
-  int32_t all = 0;
-  for (int r = 0; r < rank; ++r) all += bytes[r] = int8_t(std::nearbyint(values[r] * sharp));
-  const int32_t offset = -128 * all;
-  for (int j = 0; j < wide; j += BLOCK, up += rank * BLOCK) {
-    Sums sums;
-    for (int r = 0; r < rank; r += QUAD) sums.add_signed(quad_at(bytes + r), up + r * BLOCK);
-    int32_t found[BLOCK];
-    sums.store(found);
-    store(y + j, load(y + j) + to_floats(load(found) + offset) * unit);
-  }
-}
-
-// Asks for memory that is needed next, while there is other work.
-void fetch(const void* memory, int64_t bytes) {
-  constexpr int64_t LINE = 64;
-  for (int64_t at = 0; at < bytes; at += LINE) __builtin_prefetch(static_cast<const char*>(memory) + at, 0, 2);
-}
-
-// The layers of one family: what they have in common, and how wide the outputs of each are.
-struct Family {
-  int index, kinds;
-  int32_t widths[MOST_KINDS];
-};
-
-void fetch(const Adapter& adapter, const Family& family, int rank) {
-  fetch(adapter.down.packed, int64_t(adapter.down.in) * adapter.down.out);
-  for (int kind = 0; kind < family.kinds; ++kind) fetch(adapter.up[kind], int64_t(rank) * family.widths[kind]);
-}
-
-// Adds what one expert says to the rows of those who use it.
-void add_expert(const Model& m, const Adapter& adapter, const Group& group, const Bytes& x, const Family& family,
-                float* y, int stride) {
-  Scratch& s = scratch;
-  const int padded = adapter.down.out, count = group.end - group.begin;
-  const int32_t* members = s.members.data() + group.begin;
-  float* low = room(s.low, int64_t(count) * padded);
-  const uint8_t** rows = room(s.chosen, count);
-  for (int row = 0; row < count; ++row) rows[row] = x.rows[members[row]];
-  multiply(rows, count, adapter.down, [&](int row, int first, const int32_t* sums, int wide) {
-    for (int j = 0; j < wide; j += LANES)
-      store(low + row * padded + first + j, to_floats(load(sums + j) + load(adapter.down.offset + first + j)));
-  });
-  for (int row = 0; row < count; ++row) {
-    float *values = low + row * padded, *out = y + int64_t(members[row]) * stride;
-    const float unit = s.shares[group.begin + row] * x.scales[members[row]];
-    for (int r = 0; r < family.kinds * m.rank; ++r) values[r] *= adapter.worth[r] * unit;
-    for (int kind = 0; kind < family.kinds; out += family.widths[kind++])
-      lift(values + kind * m.rank, adapter.up[kind], m.rank, family.widths[kind], out);
-  }
-}
-
 // y (tokens, out) = the family's layers of x (tokens, in), with every character's experts.
 void apply(const Model& m, const Batch& b, int layer, const Family& family, const float* x, float* y) {
   Scratch& s = scratch;
   const Linear& base = m.layer[layer].family[family.index];
+  const std::vector<Group>& groups = s.experts.groups;
   const auto adapter = [&](size_t group) -> const Adapter& {
-    return b.experts[s.groups[group].expert][int64_t(layer) * FAMILIES + family.index];
+    return b.experts[groups[group].expert][int64_t(layer) * FAMILIES + family.index];
   };
-  if (!s.groups.empty()) fetch(adapter(0), family, m.rank);
+  if (!groups.empty()) fetch(adapter(0), family, m.rank);
   const Bytes bytes = as_bytes(s.memory, x, b.tokens, base.in);
   linear(bytes, b.tokens, base, y, base.out);
-  for (size_t group = 0; group < s.groups.size(); ++group) {
-    if (group + 1 < s.groups.size()) fetch(adapter(group + 1), family, m.rank);
-    add_expert(m, adapter(group), s.groups[group], bytes, family, y, base.out);
-  }
-}
-
-// Who works with which expert, in the order of each character's own list first: sums must not depend on the company.
-void group_by_expert(const Batch& b) {
-  Scratch& s = scratch;
-  s.groups.clear(), s.members.clear(), s.shares.clear();
-  std::vector<std::pair<int32_t, int32_t>>& users = s.users;  // expert, token
-  for (int place = 0; place < b.slots_per_character; ++place) {
-    users.clear();
-    for (int token = 0; token < b.tokens; ++token) {
-      const int32_t expert = b.expert[int64_t(s.owner[token]) * b.slots_per_character + place];
-      if (expert >= 0) users.push_back({expert, token});
-    }
-    std::sort(users.begin(), users.end());
-    for (size_t i = 0; i < users.size(); ++i) {
-      const int at = int(s.members.size());
-      if (i == 0 || users[i - 1].first != users[i].first) s.groups.push_back({users[i].first, at, at});
-      ++s.groups.back().end;
-      s.members.push_back(users[i].second);
-      s.shares.push_back(b.share[int64_t(s.owner[users[i].second]) * b.slots_per_character + place]);
-    }
+  for (size_t group = 0; group < groups.size(); ++group) {
+    if (group + 1 < groups.size()) fetch(adapter(group + 1), family, m.rank);
+    add_expert(s.experts, adapter(group), groups[group], bytes, m.rank, family, y, base.out);
   }
 }
 
@@ -321,7 +217,8 @@ void animoe_step(const animoe::Model* model, const animoe::Batch* batch) {
   scratch.owner.clear();
   for (int character = 0; character < batch->characters; ++character)
     scratch.owner.insert(scratch.owner.end(), batch->begins[character + 1] - batch->begins[character], character);
-  animoe::group_by_expert(*batch);
+  animoe::group_by_expert(scratch.experts, batch->expert, batch->share, batch->slots_per_character, scratch.owner.data(),
+                          batch->tokens);
   animoe::backbone(*model, *batch);
   animoe::draw_all(*model, *batch);
 }
