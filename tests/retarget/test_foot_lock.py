@@ -224,6 +224,15 @@ def test_a_source_that_slides_too_far_is_let_go_until_its_contact_ends() -> None
     assert apart[49] > 0.05, "a new contact locks again"
 
 
+def test_a_foot_that_was_let_go_stands_again_when_its_source_does_though_the_contact_lasts() -> None:
+    sliding, drifting = np.arange(20) * 0.02, 19 * 0.02 + np.arange(1, 81) * 0.001
+    places = np.concatenate([sliding, drifting])
+    out = run(FootLock(LEG_M, FARTHEST_M), places, np.ones(100))
+    assert np.abs(out - places).max() < FARTHEST_M + 0.02
+    assert np.abs(np.diff(out)).max() < 0.04, "it comes back without a jump"
+    assert np.abs(np.diff(out[50:])).max() < 1e-5, "while the source drifts on"
+
+
 def test_a_held_joint_may_change_from_heel_to_toe_without_a_jump() -> None:
     lock, before = FootLock(LEG_M, FARTHEST_M), 0.0
     for frame in range(30):

@@ -20,6 +20,7 @@ LANDING_PER_S = 80.0
 RELEASE_PER_S = 12.0
 _JUMP = 0.6  # leg lengths per frame: the character was put elsewhere
 _MAX_SPEED = 2.5  # leg lengths per second that a released foot may carry over
+_BACK, _CALM = 0.03, 0.25  # leg lengths, and per second: so near its source, which moves so slowly, it may stand again
 _DT = 1.0 / FRAME_RATE_HZ
 _LANDING = exp(-LANDING_PER_S * _DT)
 _FREE = exp(-RELEASE_PER_S * _DT)
@@ -34,7 +35,7 @@ class FootLock:
 
     Args:
         leg_m: leg length of the rig.
-        farthest_m: a foot whose source slides farther than this is let go until its contact ends.
+        farthest_m: a foot whose source slides farther than this is let go until its contact ends or the source stands.
     """
 
     __slots__ = ("_banned", "_farthest", "_held", "_leg", "_offset", "_point", "_speed", "_speeds", "_standing")
@@ -68,6 +69,7 @@ class FootLock:
             self._restart(place)
         held = self._held
         assert held is not None
+        self._banned = self._banned and not self._calmed(toes)
         joint = self._wanted(ankle_contact, toe_contact)
         if joint is not None and joint != self._standing:
             (x, z), (vx, vz) = held[joint], self._speeds[joint]
@@ -85,6 +87,13 @@ class FootLock:
         assert self._held is not None
         (x, z), (ox, oz) = self._held[_ANKLE], self._offset
         return hypot(ankle[0] - x + ox, ankle[1] - z + oz) > _JUMP * self._leg
+
+    def _calmed(self, toes: Point) -> bool:
+        """Whether a foot that was let go is back at its source, and that stands: a contact may last for minutes."""
+        assert self._held is not None
+        (x, z), (ox, oz) = self._held[_TOES], self._offset
+        moved = hypot(toes[0] - x + ox, toes[1] - z + oz)
+        return hypot(ox, oz) < _BACK * self._leg and moved < _CALM * self._leg * _DT
 
     def _wanted(self, ankle_contact: float, toe_contact: float) -> int | None:
         """The joint to hold, with hysteresis; none while banned."""

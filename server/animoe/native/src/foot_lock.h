@@ -7,7 +7,7 @@
 namespace animoe {
 
 constexpr double FRAMES_PER_S = 30.0, LANDING_PER_S = 80.0, RELEASE_PER_S = 12.0;
-constexpr double ON = 0.6, OFF = 0.35, JUMP = 0.6, MAX_SPEED = 2.5;
+constexpr double ON = 0.6, OFF = 0.35, JUMP = 0.6, MAX_SPEED = 2.5, BACK = 0.03, CALM = 0.25;
 constexpr int NONE = -1, ANKLE = 0, TOES = 1;
 
 struct Point {
@@ -30,6 +30,7 @@ struct Foot {
     if (begun == 0.0 || length(place[ANKLE] - held[ANKLE] + offset) > JUMP * leg) {
       *this = Foot{NONE, 0.0, 1.0, {}, {}, {}, {place[ANKLE], place[TOES]}, {}};
     }
+    if (banned != 0.0 && calmed(place[TOES], leg)) banned = 0.0;
     const int joint = wanted(contact);
     if (joint != NONE && joint != int(standing)) point = held[joint] + speeds[joint] * (1.0 / LANDING_PER_S);
     Point found;
@@ -48,6 +49,10 @@ struct Foot {
   }
 
  private:
+  bool calmed(Point toes, double leg) const {
+    return length(offset) < BACK * leg && length(toes - held[TOES] + offset) < CALM * leg / FRAMES_PER_S;
+  }
+
   int wanted(const double* contact) {
     const double limit = int(standing) == NONE ? ON : OFF;
     const int joint = contact[TOES] > limit ? TOES : contact[ANKLE] > limit ? ANKLE : NONE;
