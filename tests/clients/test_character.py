@@ -91,6 +91,6 @@ def test_a_session_that_is_cut_says_why(start_server: Callable[..., Any]) -> Non
 def test_limits_are_told(client: Client) -> None:
     limits = client.capabilities().limits
     assert limits is not None
-    assert (limits.min_reserve_s, limits.max_reserve_s, limits.max_buffer_s) == (0.1, 0.5, 1.0)
+    assert (limits.min_reserve_s, limits.max_reserve_s, limits.max_buffer_s) == (0.15, 0.5, 1.0)
     assert (limits.max_queue_count, limits.max_queue_seconds, limits.max_clip_count) == (64, 3600.0, 192)
     assert all(vars(limits).values()), "every limit says something"
