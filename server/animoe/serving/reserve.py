@@ -12,6 +12,8 @@ from animoe.serving.monitoring.series import Recent, quantile
 MIN_RESERVE_S, MAX_RESERVE_S = 0.15, 0.5
 JITTER_S = 0.05
 """On top of what was measured: the caller's own frame, a late thread."""
+SLOWER = 2.0
+"""A block after a change takes longer than others: a window is seen again, and several tokens are drawn."""
 FIRST_ROUND_TRIP_S = 0.1
 """Until one was measured."""
 _SHARE = 0.95
@@ -69,4 +71,5 @@ class Reserve:
         Args:
             block_s: what the engine takes to make a block that is urgent.
         """
-        return min(max(self.round_trip_s + block_s + JITTER_S, MIN_RESERVE_S), MAX_RESERVE_S)
+        wanted_s = self.round_trip_s + SLOWER * block_s + JITTER_S
+        return min(max(wanted_s, MIN_RESERVE_S), MAX_RESERVE_S)
