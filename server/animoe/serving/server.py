@@ -24,6 +24,7 @@ from animoe import __version__
 from animoe.bundle.manifest import default_bundle
 from animoe.engine import Engine
 from animoe.errors import InvalidRequest
+from animoe.native.library import load_library
 from animoe.serving.animation_servicer import AnimationServicer
 from animoe.serving.compute import Compute
 from animoe.serving.interceptors import CallInterceptor
@@ -174,6 +175,8 @@ class AnimationServer:
             BundleError: unusable bundle. InvalidRequest, Unavailable: unusable job database.
         """
         engine = await self._compute.run(self._load_engine)
+        # Retargeting needs it whatever runs the decode step: the first stream must not wait for a compiler.
+        await self._compute.run(load_library)
         engine.observer = self.monitor
         self._servicer.engine = self.monitor.engine = engine
         if self._learning is not None:
