@@ -36,8 +36,11 @@ def kill_workers() -> int:
     """Ends every worker process at once; returns how many. From outside: `multiprocessing` is not asked, as it would
     collect dead children in this thread while the pool does."""
     killed = 0
-    for tasks in Path("/proc/self/task").glob("*/children"):
-        for child in tasks.read_text().split():
+    for thread in Path("/proc/self/task").iterdir():
+        children: list[str] = []
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # the thread may have ended meanwhile
+            children = (thread / "children").read_text().split()
+        for child in children:
             with contextlib.suppress(FileNotFoundError, ProcessLookupError):
                 if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes():
                     os.kill(int(child), signal.SIGKILL)
