@@ -32,7 +32,7 @@ def shipped_bundle(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def text(engine: Engine) -> str:
     """Of a recorded session: 20 blocks, 2 controls, on Manny in Unreal's frame."""
-    session = engine.open_session(SessionRequest("a person walks forward", None, Sampling(4)))
+    session = engine.open_session(SessionRequest("a person walks forward", None, Sampling(4)), recorded=True)
     for number in range(BLOCKS):
         if number == 8:
             session.set_prompt("a person waves")

@@ -37,7 +37,8 @@ CONTROLS: dict[str, Control] = {
 
 
 def opened(engine: Engine, seed: int = 5) -> LiveSession:
-    return engine.open_session(SessionRequest(WALK, EmotionCurve.constant("happy"), Sampling(seed)))
+    request = SessionRequest(WALK, EmotionCurve.constant("happy"), Sampling(seed))
+    return engine.open_session(request, recorded=True)
 
 
 def perform(session: LiveSession, count: int) -> list[PoseBlock]:

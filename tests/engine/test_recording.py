@@ -33,7 +33,7 @@ def assert_same(found: Sequence[PoseBlock], wanted: Sequence[PoseBlock]) -> None
 
 def eventful(engine: Engine) -> tuple[LiveSession, list[PoseBlock]]:
     """A session that was told all sorts of things, and what was shown of it in the end."""
-    session = engine.open_session(SessionRequest(WALK, CURVE, Sampling(11, 0.9, 0.8)))
+    session = engine.open_session(SessionRequest(WALK, CURVE, Sampling(11, 0.9, 0.8)), recorded=True)
     shown = perform(session, 5)
     session.set_pace(1.3)
     session.set_prompt(DANCE)
@@ -64,7 +64,7 @@ class TestReplay:
         assert_same(list(replay(engine, read)), shown)
 
     def test_taken_back_alone_is_remembered(self, engine: Engine) -> None:
-        session = engine.open_session(SessionRequest(WALK, None, Sampling(2)))
+        session = engine.open_session(SessionRequest(WALK, None, Sampling(2)), recorded=True)
         shown = perform(session, 8)[:5]
         session.rewind(20)
         session.rewind(20)
@@ -72,6 +72,12 @@ class TestReplay:
         recording = session.recording()
         assert recording.entries == (Entry(5, Reopen()),)
         assert_same(list(replay(engine, recording)), shown)
+
+    def test_what_is_not_recorded_says_so(self, engine: Engine) -> None:
+        session = engine.open_session(SessionRequest(WALK))
+        session.set_pace(1.5)
+        with pytest.raises(FailedPrecondition, match="is not recorded; open it with .*recorded=True"):
+            session.recording()
 
     def test_other_experts_are_refused_by_digest(self, engine: Engine) -> None:
         session, _ = eventful(engine)

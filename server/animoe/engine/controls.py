@@ -98,3 +98,13 @@ class Reopen:
 
 
 Control = PromptControl | EmotionControl | IntensityControl | PaceControl | QueueControl | Reopen
+
+
+def prompts_of(control: Control) -> tuple[str, ...]:
+    """The texts that `planned` of a control plans."""
+    match control:
+        case PromptControl(text):
+            return (text,)
+        case QueueControl(items, idle):
+            return (*(item.text for item in items), idle)
+    return ()

@@ -116,11 +116,23 @@ class Engine:
     def generate(self, request: ClipRequest) -> GeneratedClip:
         """A clip to iterate over."""
         frames = max(1, round(request.seconds * FRAME_RATE_HZ))
-        return GeneratedClip(self._open(request, math.ceil(frames / FRAMES_PER_TOKEN)), frames)
+        character = self._character(request, math.ceil(frames / FRAMES_PER_TOKEN))
+        # Nothing of a clip is ever taken back.
+        return GeneratedClip(LiveSession(self.ask, self._runtime, character, self._clock, reach_frames=0), frames)
 
-    def open_session(self, request: SessionRequest) -> LiveSession:
-        """Starts an endless performance."""
-        return self._open(request, None)
+    def open_session(self, request: SessionRequest, *, recorded: bool = False) -> LiveSession:
+        """Starts an endless performance.
+
+        Args:
+            recorded: keep what it is told, for `LiveSession.recording`: some hundred bytes a control.
+        """
+        return LiveSession(
+            self.ask,
+            self._runtime,
+            self._character(request),
+            self._clock,
+            request=request if recorded else None,
+        )
 
     def step(self) -> None:
         """One batch of tokens: those whose motion runs out first."""
@@ -162,9 +174,9 @@ class Engine:
         if thread is not None:
             thread.join()
 
-    def _open(self, request: ClipRequest | SessionRequest, total_tokens: int | None) -> LiveSession:
+    def _character(self, request: ClipRequest | SessionRequest, total_tokens: int | None = None) -> Character:
         runtime = self._runtime
-        character = Character(
+        return Character(
             runtime.plan(request.text),
             request.emotion,
             request.sampling,
@@ -172,9 +184,6 @@ class Engine:
             state=runtime.new_decoder_state()[0],
             total_tokens=total_tokens,
         )
-        if isinstance(request, SessionRequest):
-            return LiveSession(self.ask, runtime, character, self._clock, request=request)
-        return LiveSession(self.ask, runtime, character, self._clock, reach_frames=0)  # a clip is never taken back
 
     def _work(self) -> None:
         while True:

@@ -117,16 +117,17 @@ class Recording:
 
 
 class Log:
-    """The entries of a session that goes on. Bounded: from MAX_WEIGHT on it says where it is cut."""
+    """The entries of a session that goes on. Bounded: from `max_weight` on it says where it is cut."""
 
-    def __init__(self) -> None:
+    def __init__(self, max_weight: int = MAX_WEIGHT) -> None:
+        self._max_weight = max_weight
         self._entries: list[Entry] = []
         self._weight = 0
         self._cut_at: int | None = None
 
     def add(self, entry: Entry) -> None:
         weight = weight_of(entry.control)
-        if self._cut_at is not None or self._weight + weight > MAX_WEIGHT:
+        if self._cut_at is not None or self._weight + weight > self._max_weight:
             self._cut_at = entry.token if self._cut_at is None else self._cut_at
             return
         if self._entries[-1:] != [entry] or not isinstance(entry.control, Reopen):  # twice is once

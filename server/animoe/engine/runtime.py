@@ -113,6 +113,10 @@ class Runtime:
         self._planned = {}
         return True
 
+    def remembers(self, text: str) -> bool:
+        """Whether `plan` takes no time."""
+        return text in self._planned
+
     def plan(self, text: str) -> PlannedPrompt:
         """Everything about a prompt; remembered until the experts change."""
         planned, scenarios = self._planned, self.scenarios  # an old plan must not get among those of new experts

@@ -19,14 +19,16 @@ from animoe.engine.controls import (
     PromptControl,
     QueueControl,
     Reopen,
+    prompts_of,
 )
 from animoe.engine.moment import Moment
 from animoe.engine.prompt_queue import IDLE_PROMPT, QueuedPrompt
 from animoe.engine.prompts import PlannedPrompt
-from animoe.engine.recording import Entry, Log, Recording
+from animoe.engine.recording import MAX_WEIGHT, Entry, Log, Recording
 from animoe.engine.requests import SessionRequest
 from animoe.engine.runtime import Runtime
 from animoe.engine.scheduler import Answer, Pull
+from animoe.errors import FailedPrecondition
 from animoe.motion.emotion import EmotionCurve
 from animoe.motion.pose_block import PoseBlock
 from animoe.retarget.solver import Retargeter, RetargetState, RigBlock
@@ -52,7 +54,7 @@ class Performance:
 
 
 @dataclass(frozen=True, eq=False)
-class _Told:
+class Planned:
     """A control, ready to be applied. digests: of the bundles that its prompts were planned with."""
 
     control: Control
@@ -73,7 +75,7 @@ class _Boundary:
     moment: Moment
     rig: tuple[RetargetState, RetargetState] | None
     logged: int
-    told: list[_Told] = field(default_factory=list)
+    told: list[Planned] = field(default_factory=list)
 
 
 class LiveSession:
@@ -85,7 +87,7 @@ class LiveSession:
     Args:
         ask: hands a token to the engine.
         reach_frames: how far back it can go.
-        request: what the session began with, for recordings; None makes none.
+        request: what the session began with, when it is recorded.
 
     Attributes:
         clock: seconds; deadlines are by it.
@@ -108,7 +110,7 @@ class LiveSession:
         self._reach = reach_frames
         self._boundaries: deque[_Boundary] = deque()
         self._request, self._digest = request, runtime.digest_of(character.prompt.scenarios)
-        self._log = Log()
+        self._log = Log(0 if request is None else MAX_WEIGHT)
         self._asked: Answer | None = None
 
     def close(self) -> None:
@@ -194,6 +196,14 @@ class LiveSession:
 
     def tell(self, control: Control) -> None:
         """Applies a control from the next block on; prompts are planned here, which takes some time each."""
+        self.apply(self.planned(control))
+
+    def plans_at_once(self, control: Control) -> bool:
+        """Whether `planned` takes no time: there is nothing to plan, or it is remembered."""
+        return all(map(self._runtime.remembers, prompts_of(control)))
+
+    def planned(self, control: Control) -> Planned:
+        """Plans the prompts of a control, with the newest experts. From any thread, also while a block is made."""
         scenarios = []
 
         def plan(text: str) -> PlannedPrompt:
@@ -201,11 +211,23 @@ class LiveSession:
             return found
 
         apply = control.planned(plan)
-        self._apply(_Told(control, apply, tuple(sorted({self._runtime.digest_of(state) for state in scenarios}))))
+        return Planned(control, apply, tuple(sorted({self._runtime.digest_of(state) for state in scenarios})))
+
+    def apply(self, planned: Planned) -> None:
+        """From the next block on."""
+        planned.apply(self._character)
+        self._log.add(Entry(self._character.token, planned.control, planned.digests))
+        if self._boundaries:
+            self._boundaries[-1].told.append(planned)
 
     def recording(self) -> Recording:
-        """Everything that it takes to perform this session again, up to the next block."""
-        assert self._request is not None, "a clip is made again by asking for it again"
+        """Everything that it takes to perform this session again, up to the next block.
+
+        Raises:
+            FailedPrecondition: it was opened without `recorded`.
+        """
+        if self._request is None:
+            raise FailedPrecondition("this session is not recorded; open it with Engine.open_session(…, recorded=True)")
         self._forget_failed()
         request = self._request
         return self._log.recording(request.text, request.emotion, request.sampling, self._digest, self._character.token)
@@ -268,15 +290,9 @@ class LiveSession:
                 state.go_back(before)
         self._character.go_back(forgotten[0].moment)
         self._log.drop_from(forgotten[0].logged, self._character.token)
-        self._apply(_Told(Reopen(), Character.reopen, ()))
+        self.apply(Planned(Reopen(), Character.reopen, ()))
         for told in (told for boundary in forgotten for told in boundary.told if not isinstance(told.control, Reopen)):
-            self._apply(told)
-
-    def _apply(self, told: _Told) -> None:
-        told.apply(self._character)
-        self._log.add(Entry(self._character.token, told.control, told.digests))
-        if self._boundaries:
-            self._boundaries[-1].told.append(told)
+            self.apply(told)
 
 
 def performance_of(runtime: Runtime, prompt: PlannedPrompt) -> Performance:

@@ -14,7 +14,7 @@ from typing import Any
 
 import grpc
 
-from animoe.engine import Engine, LiveSession, SessionRequest
+from animoe.engine import Control, Engine, LiveSession, SessionRequest
 from animoe.errors import FailedPrecondition, Overloaded, TimedOut, Unavailable
 from animoe.native.library import load_library
 from animoe.retarget.frames import EngineFrame
@@ -33,7 +33,7 @@ from animoe.serving.convert import (
     rig_from_proto,
     session_request_from_proto,
 )
-from animoe.serving.convert_live import Change, limits_to_proto, playback_from_proto, start_changes
+from animoe.serving.convert_live import limits_to_proto, playback_from_proto, start_controls
 from animoe.serving.limits import Limits, StreamSlots
 from animoe.serving.live_stream import LiveStream
 from animoe.serving.load import Load
@@ -106,11 +106,11 @@ class AnimationServicer(animation_service_pb2_grpc.AnimationServiceServicer):
     async def Animate(self, requests: AsyncIterator[pb.AnimateRequest], context: Context) -> None:
         engine = self._ready_engine()
         start = await self._first_start(requests)
-        changes, playback = start_changes(start), playback_from_proto(start.playback)
+        controls, playback = start_controls(start), playback_from_proto(start.playback)
         session_request = session_request_from_proto(start)
         async with self._admission.live() as opening:
             retargeter = await self._compute.run(_retargeter, start.rig)
-            session = await self._compute.run(_open, engine, session_request, changes)
+            session = await self._compute.run(self._open, engine, session_request, controls)
             header = header_to_proto(engine.info, session.performance, retargeter, session_request.sampling.seed)
             call = current_call.get()
             with (
@@ -133,6 +133,13 @@ class AnimationServicer(animation_service_pb2_grpc.AnimationServiceServicer):
                     opened=opening.done,
                 )
                 await self._play(live, requests)
+
+    def _open(self, engine: Engine, request: SessionRequest, controls: Sequence[Control]) -> LiveSession:
+        """In the pool: prompts are planned."""
+        session = engine.open_session(request, recorded=self._recorder is not None)
+        for control in controls:
+            session.tell(control)
+        return session
 
     async def _play(self, live: LiveStream, requests: AsyncIterator[pb.AnimateRequest]) -> None:
         self._live.add(live)
@@ -188,14 +195,6 @@ class AnimationServicer(animation_service_pb2_grpc.AnimationServiceServicer):
         if self.engine is None:
             raise Unavailable("the server is still loading its model; wait until its health is SERVING")
         return self.engine
-
-
-def _open(engine: Engine, request: SessionRequest, changes: Sequence[Change]) -> LiveSession:
-    """In the pool: prompts are planned."""
-    session = engine.open_session(request)
-    for change in changes:
-        change(session)
-    return session
 
 
 def _retargeter(selection: skeleton_pb2.RigSelection) -> Retargeter:

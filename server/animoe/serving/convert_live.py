@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
-from animoe.engine import LiveSession, QueuedPrompt
-from animoe.engine.feeling import MAX_TRANSITION_S, check_intensity, check_transition
-from animoe.engine.pace import MAX_PACE, MIN_PACE, check_pace
-from animoe.engine.prompt_queue import MAX_QUEUED, MAX_QUEUED_SECONDS, check_queue
-from animoe.engine.requests import MIN_SECONDS, check_prompt
-from animoe.errors import FailedPrecondition, InvalidRequest
+from animoe.engine import Control, LiveSession, QueuedPrompt
+from animoe.engine.controls import EmotionControl, IntensityControl, PaceControl, PromptControl, QueueControl
+from animoe.engine.feeling import MAX_TRANSITION_S
+from animoe.engine.pace import MAX_PACE, MIN_PACE
+from animoe.engine.prompt_queue import IDLE_PROMPT, MAX_QUEUED, MAX_QUEUED_SECONDS
+from animoe.engine.requests import MIN_SECONDS
+from animoe.errors import AniMoEError, FailedPrecondition, InvalidRequest
 from animoe.motion.emotion import MAX_INTENSITY
-from animoe.serving.convert import emotion_from_proto
+from animoe.serving.convert import emotion_from_proto, experts_to_proto
 from animoe.serving.limits import (
     MAX_BUFFER_S,
     MAX_EMOTION_KEYS,
@@ -25,9 +25,6 @@ from animoe.serving.limits import (
 from animoe.serving.pacing import LEAD_S, REPLACEABLE_LEAD_S
 from animoe.serving.reserve import MAX_RESERVE_S, MIN_RESERVE_S
 from animoe.v1 import animation_service_pb2 as pb
-
-Change = Callable[[LiveSession], None]
-"""What a control does; its values are checked. It may take time: prompts are planned."""
 
 
 @dataclass(frozen=True)
@@ -69,37 +66,34 @@ def message_cost(request: pb.AnimateRequest) -> float:
     return max(1.0, prompts * MESSAGES_PER_PROMPT)
 
 
-def change_from_proto(request: pb.AnimateRequest) -> Change:
-    """What a control does to a session.
+def control_from_proto(request: pb.AnimateRequest) -> Control:
+    """What a message tells a session.
 
     Raises:
         InvalidRequest, NotFound: a wrong value. FailedPrecondition: `start` again.
     """
-    kind = request.WhichOneof("control")
-    if kind == "prompt":
-        text = request.prompt.text
-        check_prompt(text)
-        return lambda session: session.set_prompt(text)
-    if kind == "emotion":
-        return _emotion_change(request.emotion)
-    if kind == "queue":
-        return queue_from_proto(request.queue)
-    if kind == "pace":
-        return pace_from_proto(request.pace)
-    if kind == "intensity":
-        return intensity_from_proto(request.intensity)
-    if kind == "start":
-        raise FailedPrecondition("the session has started already; send `prompt` or `emotion` to change it")
+    match request.WhichOneof("control"):
+        case "prompt":
+            return PromptControl(request.prompt.text)
+        case "emotion":
+            return _emotion_from_proto(request.emotion)
+        case "queue":
+            return _queue_from_proto(request.queue)
+        case "pace":
+            return PaceControl(request.pace.pace)
+        case "intensity":
+            return IntensityControl(request.intensity.scale)
+        case "start":
+            raise FailedPrecondition("the session has started already; send `prompt` or `emotion` to change it")
     raise InvalidRequest("the message is empty; set one of prompt, emotion, queue, pace, intensity, pause and stop")
 
 
-def _emotion_change(change: pb.EmotionChange) -> Change:
+def _emotion_from_proto(change: pb.EmotionChange) -> EmotionControl:
     emotion = emotion_from_proto(change.emotion) if change.HasField("emotion") else None
-    check_transition(change.transition_s)
-    return lambda session: session.set_emotion(emotion, change.transition_s)
+    return EmotionControl(emotion, change.transition_s)
 
 
-def queue_from_proto(queue: pb.QueueChange) -> Change:
+def _queue_from_proto(queue: pb.QueueChange) -> QueueControl:
     items = []
     for number, item in enumerate(queue.prompts[: MAX_QUEUED + 1]):
         emotion = emotion_from_proto(item.emotion) if item.HasField("emotion") else None
@@ -107,32 +101,39 @@ def queue_from_proto(queue: pb.QueueChange) -> Change:
             items.append(QueuedPrompt(item.text, item.seconds, emotion))
         except InvalidRequest as error:
             raise InvalidRequest(f"queue.prompts[{number}]: {error}") from error
-    check_queue(items)
-    if queue.idle_text:
-        check_prompt(queue.idle_text)
-    return lambda session: session.set_queue(items, queue.idle_text or None)
+    return QueueControl(tuple(items), queue.idle_text or IDLE_PROMPT)
 
 
-def pace_from_proto(change: pb.PaceChange) -> Change:
-    check_pace(change.pace)
-    return lambda session: session.set_pace(change.pace)
+def applied_to_proto(control_id: int, session: LiveSession, replaced: int, reserve_s: float) -> pb.AnimateResponse:
+    """Says that a control was applied just now; for the rest see animation_service.proto."""
+    performance = session.performance
+    applied = pb.ControlApplied(
+        control_id=control_id,
+        first_frame=session.next_frame,
+        experts=experts_to_proto(performance),
+        generation=performance.generation,
+        bundle_digest=performance.bundle_digest,
+        replaced_frame_count=replaced,
+        reserve_s=reserve_s,
+    )
+    return pb.AnimateResponse(control_applied=applied)
 
 
-def intensity_from_proto(change: pb.IntensityChange) -> Change:
-    check_intensity(change.scale)
-    return lambda session: session.set_intensity(change.scale)
+def refusal_to_proto(control_id: int, error: AniMoEError) -> pb.AnimateResponse:
+    refusal = pb.ControlRejected(control_id=control_id, reason=error.reason, message=str(error))
+    return pb.AnimateResponse(control_rejected=refusal)
 
 
-def start_changes(start: pb.AnimateStart) -> list[Change]:
-    """What a session is told before its first frame. Raises as `change_from_proto`."""
-    changes = []
+def start_controls(start: pb.AnimateStart) -> list[Control]:
+    """What a session is told before its first frame. Raises as `control_from_proto`."""
+    controls: list[Control] = []
     if start.HasField("queue"):
-        changes.append(queue_from_proto(start.queue))
+        controls.append(_queue_from_proto(start.queue))
     if start.HasField("pace"):
-        changes.append(pace_from_proto(start.pace))
+        controls.append(PaceControl(start.pace.pace))
     if start.HasField("intensity"):
-        changes.append(intensity_from_proto(start.intensity))
-    return changes
+        controls.append(IntensityControl(start.intensity.scale))
+    return controls
 
 
 def limits_to_proto(limits: Limits, max_clips: int) -> pb.StreamLimits:

@@ -11,13 +11,19 @@ import math
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Protocol
 
-from animoe.engine import LiveSession
+from animoe.engine import Control, LiveSession, Planned
 from animoe.errors import AniMoEError, InvalidRequest, TimedOut
 from animoe.retarget.solver import Retargeter, RigBlock
 from animoe.serving.calls import Write
 from animoe.serving.compute import Compute
-from animoe.serving.convert import experts_to_proto
-from animoe.serving.convert_live import Change, Playback, change_from_proto, message_cost, playhead_from_proto
+from animoe.serving.convert_live import (
+    Playback,
+    applied_to_proto,
+    control_from_proto,
+    message_cost,
+    playhead_from_proto,
+    refusal_to_proto,
+)
 from animoe.serving.limits import Limits, MessageRate
 from animoe.serving.load import Load
 from animoe.serving.outbox import Outbox
@@ -225,33 +231,46 @@ class LiveStream:
         self._pacer.sent(block.first_frame + self._block_frames)
         return block
 
-    async def _answers(self, controls: Sequence[pb.AnimateRequest]) -> list[pb.AnimateResponse]:
+    async def _answers(self, requests: Sequence[pb.AnimateRequest]) -> list[pb.AnimateResponse]:
         """A wrong control is refused, the session goes on: a typing error must not freeze a character."""
-        changes: list[tuple[pb.AnimateRequest, Change | AniMoEError]] = []
-        for control in controls:
-            try:
-                changes.append((control, self._change(control)))
-            except AniMoEError as error:
-                changes.append((control, error))
-        if all(isinstance(change, AniMoEError) or change is _nothing for _, change in changes):
-            replaced, reserve_s = 0, 0.0
-        else:
-            replaced, reserve_s = self._take_back()
-        return await self._compute.run(self._apply, changes, replaced, reserve_s)
+        # Before anything is taken back: in a crowd planning takes tens of milliseconds, which no reserve holds.
+        told = [await self._planned(self._heard(request)) for request in requests]
+        replaced, reserve_s = self._take_back() if any(isinstance(what, Planned) for what in told) else (0, 0.0)
+        answers = []
+        for request, what in zip(requests, told, strict=True):
+            if isinstance(what, AniMoEError):
+                answers.append(refusal_to_proto(request.control_id, what))
+                continue
+            if what is not None:
+                self._session.apply(what)
+            answers.append(applied_to_proto(request.control_id, self._session, replaced, reserve_s))
+            replaced = 0  # the first one says what all of them replace
+        return answers
 
-    def _change(self, control: pb.AnimateRequest) -> Change:
-        kind = control.WhichOneof("control")
-        if kind == "playhead":
-            playhead_from_proto(control.playhead)
-        if kind not in ("pause", "resume"):
-            change = change_from_proto(control)
-            self._active_s = self._session.clock()
-            return change
+    def _heard(self, request: pb.AnimateRequest) -> Control | AniMoEError | None:
+        """None where the session need not know: the stream itself pauses."""
+        kind = request.WhichOneof("control")
+        try:
+            if kind == "playhead":
+                playhead_from_proto(request.playhead)
+            if kind not in ("pause", "resume"):
+                control = control_from_proto(request)
+                self._active_s = self._session.clock()
+                return control
+        except AniMoEError as error:
+            return error
         if (kind == "pause") != self._pacer.paused:
             self._active_s = self._session.clock()
             (self._pacer.pause if kind == "pause" else self._pacer.resume)()
             self._call.plays_at(self._pacer.frame, moves=not self._pacer.paused)
-        return _nothing
+        return None
+
+    async def _planned(self, heard: Control | AniMoEError | None) -> Planned | AniMoEError | None:
+        if heard is None or isinstance(heard, AniMoEError):
+            return heard
+        if self._session.plans_at_once(heard):
+            return self._session.planned(heard)
+        return await self._compute.run(self._session.planned, heard)
 
     def _take_back(self) -> tuple[int, float]:
         """Forgets what was sent and lies beyond the reserve: how many frames, and the reserve in seconds."""
@@ -268,32 +287,3 @@ class LiveStream:
             self._pacer.sent(first)
             self._reserve.took_back(first)
         return replaced, reserve_s
-
-    def _apply(
-        self, changes: Sequence[tuple[pb.AnimateRequest, Change | AniMoEError]], replaced: int, reserve_s: float
-    ) -> list[pb.AnimateResponse]:
-        """In the pool: new prompts are planned. The first change that acts says what all of them replace."""
-        answers = []
-        for control, change in changes:
-            if isinstance(change, AniMoEError):
-                refusal = pb.ControlRejected(control_id=control.control_id, reason=change.reason, message=str(change))
-                answers.append(pb.AnimateResponse(control_rejected=refusal))
-                continue
-            change(self._session)
-            performance = self._session.performance
-            applied = pb.ControlApplied(
-                control_id=control.control_id,
-                first_frame=self._session.next_frame,
-                experts=experts_to_proto(performance),
-                generation=performance.generation,
-                bundle_digest=performance.bundle_digest,
-                replaced_frame_count=replaced,
-                reserve_s=reserve_s,
-            )
-            answers.append(pb.AnimateResponse(control_applied=applied))
-            replaced = 0
-        return answers
-
-
-def _nothing(session: LiveSession) -> None:
-    """Of controls that are the stream's own."""
