@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +15,8 @@ import grpc
 
 from animoe.engine import Control, Engine, LiveSession, SessionRequest
 from animoe.errors import FailedPrecondition, Overloaded, TimedOut, Unavailable
-from animoe.native.library import load_library
-from animoe.retarget.frames import EngineFrame
-from animoe.retarget.profiles import rig_profile, rig_profiles
-from animoe.retarget.root_motion import check_root_motion
-from animoe.retarget.solver import Retargeter, RetargetOptions
+from animoe.retarget.profiles import rig_profiles
+from animoe.retarget.solver import Retargeter
 from animoe.serving.admission import Admission
 from animoe.serving.calls import Write, current_call
 from animoe.serving.compute import Compute
@@ -29,8 +25,6 @@ from animoe.serving.convert import (
     clip_request_from_proto,
     frames_to_proto,
     header_to_proto,
-    retarget_options_from_proto,
-    rig_from_proto,
     session_request_from_proto,
 )
 from animoe.serving.convert_live import limits_to_proto, playback_from_proto, start_controls
@@ -38,6 +32,7 @@ from animoe.serving.limits import Limits, StreamSlots
 from animoe.serving.live_stream import LiveStream
 from animoe.serving.load import Load
 from animoe.serving.recordings import Recorder
+from animoe.serving.retargeters import retargeter_for
 from animoe.serving.stuck import StuckWatch
 from animoe.v1 import animation_service_pb2 as pb
 from animoe.v1 import animation_service_pb2_grpc, clip_pb2, skeleton_pb2
@@ -88,7 +83,7 @@ class AnimationServicer(animation_service_pb2_grpc.AnimationServiceServicer):
         engine = self._ready_engine()
         with self._admission.clip():
             clip = clip_request_from_proto(request)
-            retargeter = await self._clips.run(_retargeter, request.rig)
+            retargeter = await self._clips.run(retargeter_for, request.rig)
             blocks = await self._clips.run(engine.generate, clip)
             header = header_to_proto(engine.info, blocks.performance, retargeter, clip.sampling.seed)
             state = retargeter.start()
@@ -109,7 +104,7 @@ class AnimationServicer(animation_service_pb2_grpc.AnimationServiceServicer):
         controls, playback = start_controls(start), playback_from_proto(start.playback)
         session_request = session_request_from_proto(start)
         async with self._admission.live() as opening:
-            retargeter = await self._compute.run(_retargeter, start.rig)
+            retargeter = await self._compute.run(retargeter_for, start.rig)
             session = await self._compute.run(self._open, engine, session_request, controls)
             header = header_to_proto(engine.info, session.performance, retargeter, session_request.sampling.seed)
             call = current_call.get()
@@ -195,18 +190,3 @@ class AnimationServicer(animation_service_pb2_grpc.AnimationServiceServicer):
         if self.engine is None:
             raise Unavailable("the server is still loading its model; wait until its health is SERVING")
         return self.engine
-
-
-def _retargeter(selection: skeleton_pb2.RigSelection) -> Retargeter:
-    options = retarget_options_from_proto(selection.options)
-    rig, frame = rig_from_proto(selection)
-    check_root_motion(options.root_motion, rig)
-    if selection.HasField("skeleton"):
-        return Retargeter(rig, frame, options, library=load_library())
-    return _profile_retargeter(rig.name, frame, options)
-
-
-@lru_cache(maxsize=64)
-def _profile_retargeter(name: str, frame: EngineFrame, options: RetargetOptions) -> Retargeter:
-    """One for all streams alike, since what it remembers of each is in a `RetargetState`: a faster first frame."""
-    return Retargeter(rig_profile(name), frame, options, library=load_library())

@@ -24,7 +24,6 @@ from animoe import __version__
 from animoe.bundle.manifest import default_bundle
 from animoe.engine import Engine
 from animoe.errors import InvalidRequest
-from animoe.native.library import load_library
 from animoe.serving.animation_servicer import AnimationServicer
 from animoe.serving.compute import Compute
 from animoe.serving.interceptors import CallInterceptor
@@ -35,6 +34,7 @@ from animoe.serving.monitoring.monitor import Monitor
 from animoe.serving.monitoring_servicer import MonitoringServicer
 from animoe.serving.recordings import Recorder
 from animoe.serving.reload import BundleWatcher
+from animoe.serving.retargeters import prepare
 from animoe.serving.unlearning import NoJobs, NoScenarios
 from animoe.v1 import (
     animation_service_pb2,
@@ -177,8 +177,7 @@ class AnimationServer:
             BundleError: unusable bundle. InvalidRequest, Unavailable: unusable job database.
         """
         engine = await self._compute.run(self._load_engine)
-        # Retargeting needs it whatever runs the decode step: the first stream must not wait for a compiler.
-        await self._compute.run(load_library)
+        await self._compute.run(prepare)
         engine.observer = self.monitor
         self._servicer.engine = self.monitor.engine = engine
         if self._learning is not None:
