@@ -8,6 +8,7 @@ of their deadlines.
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import InvalidStateError
@@ -91,86 +92,104 @@ class Scheduler:
         self.urgent_s = MOST_URGENT_S
         self._company = company
         self._slowest_s = MOST_URGENT_S / _URGENT_STEPS
-        self._waiting: list[Pull] = []
+        self._groups: dict[object, _Group] = {}
         self._changed = threading.Condition()
+        self._sleeps_for_s = math.inf  # the deadline that whoever waits for a step knows of
         self._count = 0
         self._closed = False
 
     def __len__(self) -> int:
-        return len(self._waiting)
+        return sum(len(group.pulls) for group in list(self._groups.values()))
 
     def add(self, pull: Pull) -> None:
         with self._changed:
             self._count += 1
             pull.order = self._count
-            self._waiting.append(pull)
-            self._changed.notify()
+            group = self._groups.setdefault(pull.kind, _Group(pull.kind))
+            group.add(pull)
+            # Hundreds of times a second: a thread that is woken only to wait again takes the interpreter from others.
+            if pull.deadline_s < self._sleeps_for_s or self._is_full(group):
+                self._changed.notify()
 
     def took(self, seconds: float) -> None:
         """A batch was handed out so long after its step began."""
-        self._slowest_s = max(seconds, self._slowest_s * _FORGOTTEN)
-        self.urgent_s = min(max(_URGENT_STEPS * self._slowest_s, LEAST_URGENT_S), MOST_URGENT_S)
+        with self._changed:
+            before = self.urgent_s
+            self._slowest_s = max(seconds, self._slowest_s * _FORGOTTEN)
+            self.urgent_s = min(max(_URGENT_STEPS * self._slowest_s, LEAST_URGENT_S), MOST_URGENT_S)
+            if self.urgent_s > before:
+                self._changed.notify()
 
     def wait(self, clock: Callable[[], float], idle_s: float) -> bool:
         """Until a step is due; false when nothing was asked for during `idle_s`, and when closed."""
         with self._changed:
-            self._changed.wait_for(lambda: self._waiting or self._closed, idle_s)
-            while self._waiting and not self._closed and (delay := self._delay_s(clock())) > 0:
+            self._sleeps_for_s = math.inf
+            self._changed.wait_for(lambda: self._groups or self._closed, idle_s)
+            while self._groups and not self._closed and (delay := self._delay_s(clock())) > 0:
+                self._sleeps_for_s = min(group.soonest_s for group in self._groups.values())
                 self._changed.wait(delay)
-            return bool(self._waiting) and not self._closed
+            return bool(self._groups) and not self._closed
 
     def close(self) -> Sequence[Pull]:
         """Lets nobody wait any more; returns what waited."""
         with self._changed:
-            self._closed, left, self._waiting = True, self._waiting, []
+            self._closed, left, self._groups = True, self._groups, {}
             self._changed.notify_all()
-            return left
+            return [pull for group in left.values() for pull in group.pulls]
 
     def take(self) -> Sequence[Pull]:
-        """The next batch; empty when nothing waits."""
+        """The next batch, of the first kind that need not wait for company, else of the most urgent one; empty when
+        nothing waits."""
         with self._changed:
-            chosen = self._chosen()
-            taken = set(map(id, chosen))
-            self._waiting = [pull for pull in self._waiting if id(pull) not in taken]
+            if not self._groups:
+                return []
+            groups = sorted(self._groups.values(), key=lambda group: group.soonest_s)
+            full = next((group for group in groups if self._is_full(group)), groups[0])
+            group = groups[0] if groups[0].soonest_s < full.soonest_s - self.urgent_s else full
+            chosen = group.take()
+            if not group.pulls:
+                del self._groups[group.kind]
             return chosen
 
-    def _chosen(self) -> list[Pull]:
-        """Of the first kind that need not wait for company, else of the most urgent one."""
-        groups = _by_kind(sorted(self._waiting, key=lambda pull: (pull.deadline_s, pull.order)))
-        if not groups:
-            return []
-        full = next((group for group in groups if self._is_full(group)), groups[0])
-        urgent = groups[0][0].deadline_s < full[0].deadline_s - self.urgent_s
-        return _fitting(groups[0] if urgent else full)
-
     def _delay_s(self, now: float) -> float:
-        if any(map(self._is_full, _by_kind(self._waiting))):
+        if any(map(self._is_full, self._groups.values())):
             return 0.0
-        return min(pull.deadline_s for pull in self._waiting) - self.urgent_s - now
+        return min(group.soonest_s for group in self._groups.values()) - self.urgent_s - now
 
-    def _is_full(self, group: Sequence[Pull]) -> bool:
+    def _is_full(self, group: _Group) -> bool:
         """Whether waiting would bring little more company."""
-        draws = sum(len(pull.row.inputs.uniforms) for pull in group)
-        positions = sum(len(pull.row.inputs.slots) for pull in group)
-        enough = min(MOST_ROWS, MOST_ASK * self._company(group[0].kind))
-        return len(group) >= enough or draws >= MOST_DRAWS or positions >= MOST_POSITIONS
+        enough = min(MOST_ROWS, MOST_ASK * self._company(group.kind))
+        return len(group.pulls) >= enough or group.draws >= MOST_DRAWS or group.positions >= MOST_POSITIONS
 
 
-def _by_kind(pulls: Sequence[Pull]) -> list[list[Pull]]:
-    """Pulls that can share a step, in their order; groups in the order of their first."""
-    groups: dict[object, list[Pull]] = {}
-    for pull in pulls:
-        groups.setdefault(pull.kind, []).append(pull)
-    return list(groups.values())
+class _Group:
+    """Pulls of one kind, which can share a step.
 
+    Attributes:
+        soonest_s: first deadline of all. draws, positions: of all together.
+    """
 
-def _fitting(group: Sequence[Pull]) -> list[Pull]:
-    """As many of one kind as a step holds."""
-    chosen: list[Pull] = []
-    positions = draws = 0
-    for pull in group[:MOST_ROWS]:
-        positions, draws = positions + len(pull.row.inputs.slots), draws + len(pull.row.inputs.uniforms)
-        if chosen and (positions > MOST_POSITIONS or draws > MOST_DRAWS):
-            break
-        chosen.append(pull)
-    return chosen
+    def __init__(self, kind: object) -> None:
+        self.kind = kind
+        self.pulls: list[Pull] = []
+        self.soonest_s, self.draws, self.positions = math.inf, 0, 0
+
+    def add(self, pull: Pull) -> None:
+        self.pulls.append(pull)
+        self.soonest_s = min(self.soonest_s, pull.deadline_s)
+        self.draws += len(pull.row.inputs.uniforms)
+        self.positions += len(pull.row.inputs.slots)
+
+    def take(self) -> list[Pull]:
+        """Those with the first deadlines, as many as a step holds."""
+        waiting = sorted(self.pulls, key=lambda pull: (pull.deadline_s, pull.order))
+        count = positions = draws = 0
+        for pull in waiting[:MOST_ROWS]:
+            positions, draws = positions + len(pull.row.inputs.slots), draws + len(pull.row.inputs.uniforms)
+            if count and (positions > MOST_POSITIONS or draws > MOST_DRAWS):
+                break
+            count += 1
+        self.pulls, self.soonest_s, self.draws, self.positions = [], math.inf, 0, 0
+        for pull in waiting[count:]:
+            self.add(pull)
+        return waiting[:count]

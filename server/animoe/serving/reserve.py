@@ -36,7 +36,7 @@ class Reserve:
         self._clock = clock
         self._sendings: deque[tuple[int, float]] = deque(maxlen=_SENDINGS)
         self._round_trips = Recent()
-        self._round_trip_s, self._looked_s = FIRST_ROUND_TRIP_S, -math.inf
+        self._round_trip_s, self._looked_s, self._measured = FIRST_ROUND_TRIP_S, -math.inf, False
 
     def sent(self, end_frame: int) -> None:
         """Frames before `end_frame` leave now."""
@@ -53,7 +53,9 @@ class Reserve:
             frame, sent_s = self._sendings.popleft()
             trip_s = self._clock() - sent_s - for_s
             if frame == end_frame and trip_s >= 0:
-                self._looked_s = -math.inf
+                if trip_s > self._round_trip_s or not self._measured:
+                    self._looked_s = -math.inf  # what is slower counts at once
+                self._measured = True
                 self._round_trips.add(self._clock(), min(trip_s, MAX_RESERVE_S))
 
     @property
