@@ -26,16 +26,17 @@ def serve(
     characters: int = 1,
     share: float = 1.0,
     urgent_s: float = 0.12,
+    behind_s: float = 0.0,
 ) -> None:
     """Blocks of so many characters; that share of them with so much time left, the others with plenty.
 
-    The engine begins each of them `urgent_s` before it is needed.
+    The engine begins each of them `urgent_s` before it is needed, and has that share of them so much later than meant.
     """
     count = round(seconds * 7.5 * characters)
     for number in range(count):
         slow = int((number + 1) * share) > int(number * share)
         needed_s = clock.now + (slack_s if slow else 0.2)
-        load.made(needed_s - urgent_s, needed_s)
+        load.made(needed_s - urgent_s, clock.now - (behind_s if slow else 0.0), needed_s)
         clock.now += seconds / count
 
 
@@ -72,6 +73,16 @@ class TestTight:
         serve(load, clock, 5, -0.1, characters=100, share=0.01)
         assert not load.tight
 
+    def test_an_engine_that_falls_behind_is_seen_before_anybody_is_late(self, load: Load, clock: Any) -> None:
+        serve(load, clock, 3, 0.2, characters=200, share=0.1, behind_s=0.05)
+        assert not load.tight, "a few always are"
+        serve(load, clock, 1, 0.2, characters=200, share=0.7, behind_s=0.05)
+        assert load.tight and not load.strained
+        serve(load, clock, 1, 0.2, characters=200)
+        assert load.tight
+        serve(load, clock, 2, 0.2, characters=200)
+        assert not load.tight
+
     def test_it_passes_only_when_there_is_room_again(self, load: Load, clock: Any) -> None:
         serve(load, clock, 2, 0.0, characters=50)
         assert load.tight
@@ -90,7 +101,7 @@ class TestTight:
 
     def test_first_blocks_and_changes_are_asked_for_late_and_say_nothing(self, load: Load, clock: Any) -> None:
         for _ in range(100):
-            load.made(clock.now - 0.02, clock.now - 0.02, counts=False)
+            load.made(clock.now - 0.02, clock.now - 0.02, clock.now - 0.02, counts=False)
             clock.now += 0.03
         assert not load.tight and load.block_s == pytest.approx(0.02)
 
@@ -127,7 +138,7 @@ class TestAdmission:
     async def test_who_comes_in_a_strained_moment_waits_for_its_end(self) -> None:
         load = Load()
         admission = Admission(StreamSlots(), load, Limits())
-        load.made(0.0, time.monotonic() - 1.0)
+        load.made(0.0, 0.0, time.monotonic() - 1.0)
         began = time.monotonic()
         async with admission.live():
             waited = time.monotonic() - began

@@ -226,7 +226,8 @@ class LiveStream:
         self._session.send_frames(found, deadline_s, self._retargeter, self._state)
         block = await found
         self._making = False
-        self._load.made(max(asked_s, deadline_s - self._urgent_s()), needed_s, counts=not self._fresh)
+        urgent_s = max(asked_s, deadline_s - self._urgent_s())
+        self._load.made(urgent_s, deadline_s, needed_s, counts=not self._fresh)
         self._block_frames, self._fresh = len(block.contacts), False
         self._pacer.sent(block.first_frame + self._block_frames)
         return block
