@@ -29,7 +29,10 @@ class Desk:
         self.sent: list[pb.AnimateResponse] = []
         self.held_up: list[float] = []
         self.pacer = Pacer(FPS, clock=self.clock)
-        self.outbox = Outbox(self.write, self.pacer, Reserve(self.clock), self.held_up.append, FPS, self.clock)
+        self.crowded = False
+        self.outbox = Outbox(
+            self.write, self.pacer, Reserve(self.clock), self.held_up.append, lambda: self.crowded, FPS, self.clock
+        )
 
     def clock(self) -> float:
         return self.now
@@ -66,6 +69,22 @@ async def test_two_blocks_in_one_message_are_their_frames_one_after_the_other() 
         values = np.frombuffer(part, dtype="<f4").reshape(frames.frame_count, width)
         expected = np.repeat(np.arange(10), FRAMES)[frames.first_frame :][: frames.frame_count]
         np.testing.assert_array_equal(values, np.repeat(expected[:, None], width, axis=1))
+
+
+async def test_who_stands_still_in_a_crowd_too_large_gets_pairs_and_who_does_not_gets_what_there_is() -> None:
+    desk = Desk()
+    await desk.put(0)
+    desk.now += 1.0  # its motion has run out
+    await desk.put(1)
+    desk.now += 1.0
+    assert desk.spans == [(0, FRAMES), (FRAMES, FRAMES)]
+    desk.crowded = True
+    await desk.put(2)
+    assert len(desk.sent) == 2
+    await desk.put(3)
+    assert desk.spans[2:] == [(2 * FRAMES, 2 * FRAMES)]
+    await desk.put(4)  # with two blocks in hand it can play
+    assert desk.spans[3:] == [(4 * FRAMES, FRAMES)]
 
 
 async def test_nothing_is_kept_where_frames_stay() -> None:

@@ -94,7 +94,9 @@ class LiveStream:
         self._playback, self._replaceable = playback, playback.replaceable
         self._pacer = Pacer(frame_rate_hz, playback.lead_s(replaceable=self._replaceable), session.clock)
         self._reserve = Reserve(session.clock)
-        self._outbox = Outbox(write, self._pacer, self._reserve, call.held_up, frame_rate_hz, session.clock)
+        self._outbox = Outbox(
+            write, self._pacer, self._reserve, call.held_up, lambda: load.tight, frame_rate_hz, session.clock
+        )
         self._rate = MessageRate(limits, session.clock)
         self._controls: asyncio.Queue[pb.AnimateRequest] = asyncio.Queue(_MAX_WAITING_CONTROLS)
         self._ending = asyncio.Event()

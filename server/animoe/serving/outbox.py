@@ -23,6 +23,7 @@ class Outbox:
 
     Args:
         write: of the call. pacer, reserve: of the stream. held_up: hears of seconds in which the caller did not read.
+        crowded: whether the server plays more than it can.
         frame_rate_hz: frames per second. clock: seconds, monotonic.
     """
 
@@ -32,10 +33,12 @@ class Outbox:
         pacer: Pacer,
         reserve: Reserve,
         held_up: Callable[[float], None],
+        crowded: Callable[[], bool],
         frame_rate_hz: float,
         clock: Callable[[], float],
     ) -> None:
         self._write, self._pacer, self._reserve, self._held_up = write, pacer, reserve, held_up
+        self._crowded = crowded
         self._frame_rate_hz, self._clock = frame_rate_hz, clock
         self._held: list[RigBlock] = []
 
@@ -55,7 +58,7 @@ class Outbox:
             block: the pacer knows of it already.
         """
         self._held.append(block)
-        if not may_wait or len(self._held) == BLOCKS_PER_MESSAGE or self._left_s() < PLENTY_S:
+        if not may_wait or len(self._held) == BLOCKS_PER_MESSAGE or not self._waits(self._left_s()):
             await self.flush()
 
     async def flush(self) -> None:
@@ -65,6 +68,11 @@ class Outbox:
             self._held.clear()
             self._reserve.sent(frames.first_frame + frames.frame_count)
             await self.write(pb.AnimateResponse(frames=frames))
+
+    def _waits(self, left_s: float) -> bool:
+        """A character that stands still in a crowd too large gets two blocks somewhat later: with one at a time the
+        server would never catch up."""
+        return left_s >= PLENTY_S or (left_s <= 0.0 and self._crowded())
 
     def _left_s(self) -> float:
         """What the caller has to play of that which was sent, seconds."""
