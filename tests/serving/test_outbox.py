@@ -74,17 +74,16 @@ async def test_two_blocks_in_one_message_are_their_frames_one_after_the_other() 
 async def test_who_stands_still_in_a_crowd_too_large_gets_pairs_and_who_does_not_gets_what_there_is() -> None:
     desk = Desk()
     await desk.put(0)
-    desk.now += 1.0  # its motion has run out
-    await desk.put(1)
-    desk.now += 1.0
-    assert desk.spans == [(0, FRAMES), (FRAMES, FRAMES)]
+    desk.now += 1.0  # its motion has run out, and the playhead waits at the end of it
+    desk.pacer.report(FRAMES)
     desk.crowded = True
-    await desk.put(2)
-    assert len(desk.sent) == 2
-    await desk.put(3)
-    assert desk.spans[2:] == [(2 * FRAMES, 2 * FRAMES)]
-    await desk.put(4)  # with two blocks in hand it can play
-    assert desk.spans[3:] == [(4 * FRAMES, FRAMES)]
+    await desk.put(1, may_wait=False)
+    desk.now += 1.0
+    desk.pacer.report(2 * FRAMES)
+    for number in (2, 3, 4):
+        desk.now += 0.2 if number == 2 else 0.0  # later than it was needed
+        await desk.put(number)
+    assert desk.spans == [(0, 4), (4, 4), (8, 8), (16, 4)], "a pair, and then it can play"
 
 
 async def test_nothing_is_kept_where_frames_stay() -> None:
