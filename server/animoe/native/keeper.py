@@ -31,6 +31,16 @@ class Keeper:
     def bytes(self, values: Array) -> int:
         return self._aligned(np.asarray(values, dtype=np.int8))
 
+    def together(self, arrays: Sequence[Array]) -> list[int]:
+        """Copies in one stretch of memory, in their order."""
+        sizes = [-(-array.nbytes // _LINE) * _LINE for array in arrays]
+        begins = np.cumsum([0, *sizes])
+        whole = np.zeros(begins[-1], dtype=np.uint8)
+        for array, begin in zip(arrays, begins, strict=False):
+            whole[begin : begin + array.nbytes] = np.ascontiguousarray(array).view(np.uint8).ravel()
+        base = self._aligned(whole)
+        return [base + int(begin) for begin in begins[:-1]]
+
     def structs(self, kind: type[ctypes.Structure], values: Sequence[ctypes.Structure]) -> int:
         found = (kind * len(values))(*values)
         self._kept.append(found)

@@ -56,6 +56,7 @@ class NativeStep:
         self._model = NativeModel(weights, self._shape)
         self._experts: weakref.WeakKeyDictionary[Expert, NativeExpert] = weakref.WeakKeyDictionary()
         self._taken_up: ExpertPool | None = None
+        self._columns: dict[str, int] = {}
         self._addresses: Array = np.zeros(0, dtype=np.uint64)
         self._top_k = top_k
         self._mixtures: weakref.WeakKeyDictionary[PlannedPrompt, tuple[list[int], list[float]]]
@@ -107,18 +108,19 @@ class NativeStep:
         """Columns in the present pool and weights of a prompt's experts."""
         found = self._mixtures.get(prompt)
         if found is None:
-            assert self._taken_up is not None
-            mixture = self._taken_up.mixture(prompt.weights)
-            rest = self._top_k - len(mixture)
-            columns = [column for column, _ in mixture] + [NO_EXPERT] * rest
-            found = self._mixtures[prompt] = columns, [weight for _, weight in mixture] + [0.0] * rest
+            rest = self._top_k - len(prompt.weights)
+            columns = [self._columns[expert.key] for expert, _ in prompt.weights] + [NO_EXPERT] * rest
+            found = self._mixtures[prompt] = columns, [weight for _, weight in prompt.weights] + [0.0] * rest
         return found
 
     def _take_up(self, pool: ExpertPool) -> None:
         for expert in pool.experts:
             if expert not in self._experts:
                 self._experts[expert] = NativeExpert(expert.arrays)
-        self._addresses = np.array([self._experts[expert].address for expert in pool.experts], dtype=np.uint64)
+        # Sums are taken in this order, which must be the same whatever was there before.
+        ordered = sorted(pool.experts, key=lambda expert: expert.key)
+        self._columns = {expert.key: column for column, expert in enumerate(ordered)}
+        self._addresses = np.array([self._experts[expert].address for expert in ordered], dtype=np.uint64)
         self._taken_up = pool
         self._mixtures.clear()
 

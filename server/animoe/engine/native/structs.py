@@ -30,7 +30,13 @@ class LayerStruct(ctypes.Structure):
 
 
 class AdapterStruct(ctypes.Structure):
-    _fields_ = [("down", LinearStruct), ("up", _POINTER * MOST_KINDS), ("worth", _POINTER)]
+    _fields_ = [
+        ("down", _POINTER),
+        ("up", _POINTER * MOST_KINDS),
+        ("offset", _POINTER),
+        ("worth", _POINTER),
+        ("bytes", ctypes.c_int64),
+    ]
 
 
 class HeadsStruct(ctypes.Structure):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +23,7 @@ from animoe.rig.rotations import Array
 
 _LEVELS = np.float32(127.0)
 _LANES = 16
-_MOST_RANK = 64
+_MOST_RANK, _EIGHT = 64, 8
 """As in experts.h."""
 
 
@@ -52,8 +52,13 @@ class Shape:
         uneven = [n for n in (self.width, self.hidden, self.head_dim, self.codebook, self.capacity) if n % _LANES]
         if uneven:
             raise BundleError(f"widths of {uneven} are no multiples of {_LANES}")
-        if self.rank % 4 or self.rank > _MOST_RANK:
-            raise BundleError(f"experts of rank {self.rank}: C++ takes multiples of 4 up to {_MOST_RANK}")
+        if self.rank > _MOST_RANK:
+            raise BundleError(f"experts of rank {self.rank}: C++ takes at most {_MOST_RANK}")
+
+    @property
+    def even_rank(self) -> int:
+        """The rank that C++ works with."""
+        return -(-self.rank // _EIGHT) * _EIGHT
 
     @property
     def cache_bytes(self) -> int:
@@ -107,7 +112,7 @@ class NativeModel:
             groups=shape.groups,
             codebook=shape.codebook,
             head_width=start.out // shape.groups,
-            rank=shape.rank,
+            rank=shape.even_rank,
             emotions=self._weights["emotion.weight"].shape[1],
             prompt_slots=PROMPT_SLOTS,
             token_slot=SLOT_TOKEN,
@@ -156,23 +161,43 @@ class NativeExpert:
     def __init__(self, arrays: Mapping[str, Array]) -> None:
         self._keep = LayerKeeper()
         layers = len(arrays["q_proj_down"])
-        adapters = [self._adapter(arrays, layer, kinds) for layer in range(layers) for kinds in FAMILIES.values()]
+        parts = [_adapter_parts(arrays, layer, kinds) for layer in range(layers) for kinds in FAMILIES.values()]
+        # In one stretch, in the order of use: with many experts memory is what takes the time.
+        places = iter(self._keep.together([array for part in parts for array in part]))
+        adapters = [self._adapter(part, [next(places) for _ in part]) for part in parts]
         self.address = self._keep.structs(AdapterStruct, adapters)
 
-    def _adapter(self, arrays: Mapping[str, Array], layer: int, kinds: tuple[str, ...]) -> AdapterStruct:
-        down = np.concatenate([arrays[f"{kind}_down"][layer] for kind in kinds])
-        found = AdapterStruct(down=self._keep.linear(down, np.ones(len(down), dtype=np.float32)))
-        for index, kind in enumerate(kinds):
-            found.up[index] = self._keep.bytes(_risen(arrays[f"{kind}_up"][layer]))
-        found.worth = self._keep.floats(np.concatenate([arrays[f"{kind}_scale"][layer] for kind in kinds]))
+    def _adapter(self, parts: Sequence[Array], places: Sequence[int]) -> AdapterStruct:
+        down, *up, offset, worth = places
+        found = AdapterStruct(down=down, offset=offset, worth=worth, bytes=worth + parts[-1].nbytes - down)
+        found.up[: len(up)] = up
         return found
 
 
+def _adapter_parts(arrays: Mapping[str, Array], layer: int, kinds: tuple[str, ...]) -> list[Array]:
+    """What an `Adapter` of experts.h points to, in its order; ranks are filled up to eights."""
+    down = np.concatenate([_evened(arrays[f"{kind}_down"][layer]) for kind in kinds])
+    eights, inputs = len(down) // _EIGHT, down.shape[1]
+    packed = down.reshape(eights, _EIGHT, inputs // _EIGHT, _EIGHT).transpose(0, 2, 1, 3)
+    worth = np.concatenate([_evened(arrays[f"{kind}_scale"][layer]) for kind in kinds])
+    return [
+        np.ascontiguousarray(packed),
+        *(_risen(_evened(arrays[f"{kind}_up"][layer])) for kind in kinds),
+        -128 * down.sum(axis=1, dtype=np.int32),
+        worth.astype(np.float32),
+    ]
+
+
+def _evened(rows: Array) -> Array:
+    """(rank, ...) with zeros up to the next eight."""
+    return np.pad(rows, [(0, -len(rows) % _EIGHT), *[(0, 0)] * (rows.ndim - 1)])
+
+
 def _risen(up: Array) -> Array:
-    """(rank, out) int8 -> (out / 16, rank / 4, 16, 4), the bytes of 128 more."""
+    """(rank, out) int8 -> (out / 16, rank / 4, 16, 4) uint8, each 128 more."""
     rank, outputs = up.shape
     blocks = up.reshape(rank // 4, 4, outputs // _LANES, _LANES).transpose(2, 0, 3, 1)
-    return (blocks.astype(np.int16) + 128).astype(np.uint8).view(np.int8)
+    return (blocks.astype(np.int16) + 128).astype(np.uint8)
 
 
 def in_integers(weight: Array) -> tuple[Array, Array]:

@@ -1,27 +1,30 @@
 // Experts beside the layers: LoRA products in integers, expert by expert, for the rows of all who use one.
+//
+// With many experts hardly two rows share one, so that what counts is memory: nothing is filled up, an expert lies in one
+// stretch, and the next one is asked for while one is at work.
 #pragma once
 
 #include <algorithm>
-#include <cmath>
 #include <cstdint>
-#include <utility>
+#include <tuple>
 #include <vector>
 
 #include "products.h"
-#include "scratch.h"
 
 namespace animoe {
 
 constexpr int FAMILIES = 4;  // qkv, out, gate_up, mlp_out: layers that share their input
 constexpr int MOST_KINDS = 3;
+constexpr int MOST_RANK = 64;
+constexpr int MOST_SHARING = 4;  // rows that go through an expert together
 
-// One expert's part of one family: `down` gives rank values per kind (padded to 16), `up[kind]` takes them to the kind's
-// outputs: bytes around 128, (out / 16, rank / 4, 16, 4). `worth` (kinds * rank,) is what a unit of the integers stands
-// for. The rank is a multiple of 4.
+// One expert's part of one family; `bytes` from `down` on hold all of it. The rank is a multiple of 8.
 struct Adapter {
-  Linear down;
-  const uint8_t* up[MOST_KINDS];
-  const float* worth;
+  const int8_t* down;             // (kinds * rank / 8, in / 8, 8, 8): to rank values for each kind
+  const uint8_t* up[MOST_KINDS];  // each (out / 16, rank / 4, 16, 4), around 128: from them to the kind's outputs
+  const int32_t* offset;          // (kinds * rank,) takes the 128 of the inputs back out
+  const float* worth;             // (kinds * rank,) of a unit of the integers
+  int64_t bytes;
 };
 
 // New positions that one expert works on: a piece of ExpertMemory::members and of its shares.
@@ -31,40 +34,11 @@ struct Group {
 };
 
 struct ExpertMemory {
-  std::vector<float> low, shares;
-  std::vector<const uint8_t*> chosen;
+  std::vector<float> shares;
   std::vector<int32_t> members;
   std::vector<Group> groups;
-  std::vector<std::pair<int32_t, int32_t>> users;  // expert, token
+  std::vector<std::tuple<int32_t, int32_t, float>> users;  // expert, token, share
 };
-
-constexpr int MOST_RANK = 64;
-
-// y (wide,) += values (rank,) times up, with the values as bytes: a rank is a handful of numbers, and eight bits of each
-// are what all other activations have.
-inline void lift(const float* values, const uint8_t* up, int rank, int wide, float* y) {
-  int8_t bytes[MOST_RANK];
-  float most = 0.0f;
-  for (int r = 0; r < rank; ++r) most = std::max(most, std::fabs(values[r]));
-  if (most == 0.0f) return;
-  const float sharp = 127.0f / most, unit = most / 127.0f;
-  int32_t all = 0;
-  for (int r = 0; r < rank; ++r) all += bytes[r] = int8_t(std::nearbyint(values[r] * sharp));
-  const int32_t offset = -128 * all;
-  for (int j = 0; j < wide; j += BLOCK, up += rank * BLOCK) {
-    Sums sums;
-    for (int r = 0; r < rank; r += QUAD) sums.add_signed(quad_at(bytes + r), up + r * BLOCK);
-    int32_t found[BLOCK];
-    sums.store(found);
-    store(y + j, load(y + j) + to_floats(load(found) + offset) * unit);
-  }
-}
-
-// Asks for memory that is needed next, while there is other work.
-inline void fetch(const void* memory, int64_t bytes) {
-  constexpr int64_t LINE = 64;
-  for (int64_t at = 0; at < bytes; at += LINE) __builtin_prefetch(static_cast<const char*>(memory) + at, 0, 2);
-}
 
 // The layers of one family: what they have in common, and how wide the outputs of each are.
 struct Family {
@@ -72,52 +46,109 @@ struct Family {
   int32_t widths[MOST_KINDS];
 };
 
-inline void fetch(const Adapter& adapter, const Family& family, int rank) {
-  fetch(adapter.down.packed, int64_t(adapter.down.in) * adapter.down.out);
-  for (int kind = 0; kind < family.kinds; ++kind) fetch(adapter.up[kind], int64_t(rank) * family.widths[kind]);
+// Asks for memory that is needed next, while there is other work.
+inline void fetch(const void* memory, int64_t bytes) {
+  constexpr int64_t LINE = 64;
+  for (int64_t at = 0; at < bytes; at += LINE) __builtin_prefetch(static_cast<const char*>(memory) + at, 0, 2);
 }
 
-// Adds what one expert says to the rows of those who use it.
-inline void add_expert(ExpertMemory& s, const Adapter& adapter, const Group& group, const Bytes& x, int rank,
-                       const Family& family, float* y, int stride) {
-  const int padded = adapter.down.out, count = group.end - group.begin;
-  const int32_t* members = s.members.data() + group.begin;
-  float* low = room(s.low, int64_t(count) * padded);
-  const uint8_t** rows = room(s.chosen, count);
-  for (int row = 0; row < count; ++row) rows[row] = x.rows[members[row]];
-  multiply(rows, count, adapter.down, [&](int row, int first, const int32_t* sums, int wide) {
-    for (int j = 0; j < wide; j += LANES)
-      store(low + row * padded + first + j, to_floats(load(sums + j) + load(adapter.down.offset + first + j)));
-  });
-  for (int row = 0; row < count; ++row) {
-    float *values = low + row * padded, *out = y + int64_t(members[row]) * stride;
-    const float unit = s.shares[group.begin + row] * x.scales[members[row]];
-    for (int r = 0; r < family.kinds * rank; ++r) values[r] *= adapter.worth[r] * unit;
-    for (int kind = 0; kind < family.kinds; out += family.widths[kind++])
-      lift(values + kind * rank, adapter.up[kind], rank, family.widths[kind], out);
+// low (ROWS, EIGHT * count) = rows (in,) times the first `count` eights of `down`.
+template <int ROWS>
+inline void sink(const uint8_t* const* rows, const int8_t* down, int in, int count, int32_t (*low)[MOST_KINDS * MOST_RANK]) {
+  constexpr int SPLIT = 2;  // a sum waits for itself
+  for (int eight = 0; eight < count; ++eight, down += in * EIGHT) {
+    Sums sums[SPLIT][ROWS];
+    for (int k = 0; k < in; k += SPLIT * EIGHT)
+      for (int s = 0; s < SPLIT; ++s)
+        for (int r = 0; r < ROWS; ++r)
+          sums[s][r].add_eight(eight_at(rows[r] + k + s * EIGHT), down + (k + s * EIGHT) * EIGHT);
+    for (int r = 0; r < ROWS; ++r) {
+      sums[0][r].join(sums[1][r]);
+      const FewWhole found = pairs(sums[0][r]);
+      std::memcpy(low[r] + eight * EIGHT, &found, sizeof found);
+    }
   }
 }
 
-// Who works with which expert, in the order of each character's own list first: sums must not depend on the company.
+// y (wide,) += values (rank,) times up, with the values as bytes: a rank is a handful of numbers, and eight bits of each
+// are what all other activations have. RANK 0: any.
+template <int RANK>
+inline void lift(const FewFloats* values, const uint8_t* up, int any, int wide, float* y) {
+  const int rank = RANK == 0 ? any : RANK;
+  FewFloats largest = {};
+  for (int r = 0; r < rank / EIGHT; ++r) {
+    const FewFloats magnitude = values[r] < 0.0f ? -values[r] : values[r];
+    largest = magnitude > largest ? magnitude : largest;
+  }
+  float most = 0.0f;
+  for (int i = 0; i < EIGHT; ++i) most = std::max(most, largest[i]);
+  if (most == 0.0f) return;
+  int32_t quads[MOST_RANK / QUAD];
+  FewWhole all = {};
+  for (int r = 0; r < rank / EIGHT; ++r) {
+    const FewWhole whole = nearest(values[r] * (127.0f / most));
+    const FewBytes bytes = __builtin_convertvector(whole, FewBytes);
+    std::memcpy(quads + 2 * r, &bytes, EIGHT);
+    all += whole;
+  }
+  int32_t offset = 0;
+  for (int i = 0; i < EIGHT; ++i) offset -= 128 * all[i];
+  const float unit = most / 127.0f;
+  for (int j = 0; j < wide; j += BLOCK, up += rank * BLOCK) {
+    Sums sums;
+    for (int q = 0; q < rank / QUAD; ++q) sums.add_signed(quads[q], up + q * QUAD * BLOCK);
+    store(y + j, load(y + j) + to_floats(whole(sums) + offset) * unit);
+  }
+}
+
+// Adds what one expert says to the rows of those who use it.
+inline void add_expert(const ExpertMemory& s, const Adapter& adapter, const Group& group, const Bytes& x, int rank,
+                       const Family& family, float* y, int stride) {
+  const int eights = family.kinds * rank / EIGHT;
+  int32_t low[MOST_SHARING][MOST_KINDS * MOST_RANK];
+  const uint8_t* rows[MOST_SHARING];
+  for (int at = group.begin; at < group.end;) {
+    const int left = group.end - at, taken = left >= MOST_SHARING ? MOST_SHARING : left >= 2 ? 2 : 1;
+    for (int row = 0; row < taken; ++row) rows[row] = x.rows[s.members[at + row]];
+    switch (taken) {
+      case MOST_SHARING: sink<MOST_SHARING>(rows, adapter.down, x.width, eights, low); break;
+      case 2: sink<2>(rows, adapter.down, x.width, eights, low); break;
+      default: sink<1>(rows, adapter.down, x.width, eights, low);
+    }
+    for (int row = 0; row < taken; ++row, ++at) {
+      float* out = y + int64_t(s.members[at]) * stride;
+      const float unit = s.shares[at] * x.scales[s.members[at]];
+      FewFloats values[MOST_KINDS * MOST_RANK / EIGHT];
+      for (int e = 0; e < eights; ++e) {
+        const FewWhole sums = load_few(low[row] + e * EIGHT) + load_few(adapter.offset + e * EIGHT);
+        values[e] = __builtin_convertvector(sums, FewFloats) * load_few(adapter.worth + e * EIGHT) * unit;
+      }
+      for (int kind = 0; kind < family.kinds; out += family.widths[kind++]) {
+        const FewFloats* own = values + kind * rank / EIGHT;
+        if (rank == EIGHT)
+          lift<EIGHT>(own, adapter.up[kind], rank, family.widths[kind], out);
+        else
+          lift<0>(own, adapter.up[kind], rank, family.widths[kind], out);
+      }
+    }
+  }
+}
+
+// Who works with which expert, experts in their order: sums must not depend on the company.
 // expert, share: (characters, places); owner: (tokens) the character of each.
 inline void group_by_expert(ExpertMemory& s, const int32_t* expert, const float* share, int places, const int32_t* owner,
                             int tokens) {
-  s.groups.clear(), s.members.clear(), s.shares.clear();
-  for (int place = 0; place < places; ++place) {
-    s.users.clear();
-    for (int token = 0; token < tokens; ++token) {
-      const int32_t used = expert[int64_t(owner[token]) * places + place];
-      if (used >= 0) s.users.push_back({used, token});
-    }
-    std::sort(s.users.begin(), s.users.end());
-    for (size_t i = 0; i < s.users.size(); ++i) {
-      const auto [used, token] = s.users[i];
-      const int at = int(s.members.size());
-      if (i == 0 || s.users[i - 1].first != used) s.groups.push_back({used, at, at});
-      ++s.groups.back().end;
-      s.members.push_back(token);
-      s.shares.push_back(share[int64_t(owner[token]) * places + place]);
-    }
+  s.groups.clear(), s.members.clear(), s.shares.clear(), s.users.clear();
+  for (int token = 0; token < tokens; ++token)
+    for (int64_t place = int64_t(owner[token]) * places; place < int64_t(owner[token] + 1) * places; ++place)
+      if (expert[place] >= 0) s.users.push_back({expert[place], token, share[place]});
+  std::sort(s.users.begin(), s.users.end());
+  for (const auto& [used, token, part] : s.users) {
+    const int at = int(s.members.size());
+    if (s.groups.empty() || s.groups.back().expert != used) s.groups.push_back({used, at, at});
+    ++s.groups.back().end;
+    s.members.push_back(token);
+    s.shares.push_back(part);
   }
 }
 

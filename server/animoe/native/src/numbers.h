@@ -57,6 +57,34 @@ inline Lanes to_floats(Whole x) { return __builtin_convertvector(x, Lanes); }
 
 inline void store(float* to, Lanes x) { std::memcpy(to, &x, sizeof x); }
 
+// Eight numbers.
+typedef float FewFloats __attribute__((vector_size(32)));
+typedef int32_t FewWhole __attribute__((vector_size(32)));
+typedef int8_t FewBytes __attribute__((vector_size(8)));
+
+inline FewFloats load_few(const float* from) {
+  FewFloats found;
+  std::memcpy(&found, from, sizeof found);
+  return found;
+}
+
+inline FewWhole load_few(const int32_t* from) {
+  FewWhole found;
+  std::memcpy(&found, from, sizeof found);
+  return found;
+}
+
+// To the nearest whole numbers.
+inline FewWhole nearest(FewFloats x) {
+#if defined(__AVX512F__)
+  return FewWhole(_mm256_cvtps_epi32(__m256(x)));
+#else
+  FewWhole found;
+  for (int i = 0; i < 8; ++i) found[i] = int32_t(std::nearbyint(x[i]));
+  return found;
+#endif
+}
+
 // Folds 16 lanes into one number, half onto half.
 template <class Both>
 inline float fold(Lanes lanes, Both both) {

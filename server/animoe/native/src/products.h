@@ -23,6 +23,7 @@ namespace animoe {
 
 constexpr int BLOCK = 16;  // outputs that lie together
 constexpr int QUAD = 4;    // inputs that lie together
+constexpr int EIGHT = 8;   // outputs, and inputs, that lie together where there are few outputs
 
 // A layer: packed (in / 4, W, 16, 4) int8 for W = 4 blocks of outputs after the other, what is left as W = 2 and 1: a tile
 // reads one stretch of memory. scale, offset and bias (out,), bias may be null. `offset` takes the
@@ -36,15 +37,19 @@ struct Linear {
 };
 
 // 16 sums of one row: `sum[j] += x[0..3] . w[j][0..3]` for each quad of inputs, x unsigned and w signed.
+// `add_signed`: the other way round, w unsigned and x signed. `add_eight`: 8 sums in two halves each, of 8 inputs,
+// `sum[j][h] += x[4h..4h+3] . w[j][h][0..3]`; `pairs` are the halves together.
 #if ANIMOE_KERNEL == 2
 struct Sums {
   __m512i value = _mm512_setzero_si512();
   void add(int32_t quad, const int8_t* weights) {
     value = _mm512_dpbusd_epi32(value, _mm512_set1_epi32(quad), _mm512_loadu_si512(weights));
   }
-  // The other way round: w unsigned, x signed.
   void add_signed(int32_t quad, const uint8_t* weights) {
     value = _mm512_dpbusd_epi32(value, _mm512_loadu_si512(weights), _mm512_set1_epi32(quad));
+  }
+  void add_eight(int64_t eight, const int8_t* weights) {
+    value = _mm512_dpbusd_epi32(value, _mm512_set1_epi64(eight), _mm512_loadu_si512(weights));
   }
   void join(const Sums& other) { value = _mm512_add_epi32(value, other.value); }
   void store(int32_t* found) const { _mm512_storeu_si512(found, value); }
@@ -61,6 +66,11 @@ struct Sums {
     const __m256i x = _mm256_set1_epi32(quad);
     low = _mm256_dpbusd_avx_epi32(low, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(weights)), x);
     high = _mm256_dpbusd_avx_epi32(high, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(weights + 32)), x);
+  }
+  void add_eight(int64_t eight, const int8_t* weights) {
+    const __m256i x = _mm256_set1_epi64x(eight);
+    low = _mm256_dpbusd_avx_epi32(low, x, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(weights)));
+    high = _mm256_dpbusd_avx_epi32(high, x, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(weights + 32)));
   }
   void join(const Sums& other) {
     low = _mm256_add_epi32(low, other.low);
@@ -86,6 +96,12 @@ struct Sums {
     for (int j = 0; j < BLOCK; ++j)
       for (int i = 0; i < QUAD; ++i) value[j] += int32_t(x[i]) * weights[j * QUAD + i];
   }
+  void add_eight(int64_t eight, const int8_t* weights) {
+    uint8_t x[EIGHT];
+    std::memcpy(x, &eight, EIGHT);
+    for (int j = 0; j < BLOCK; ++j)
+      for (int i = 0; i < QUAD; ++i) value[j] += int32_t(x[j % 2 * QUAD + i]) * weights[j * QUAD + i];
+  }
   void join(const Sums& other) {
     for (int j = 0; j < BLOCK; ++j) value[j] += other.value[j];
   }
@@ -93,10 +109,30 @@ struct Sums {
 };
 #endif
 
+inline Whole whole(const Sums& sums) {
+  int32_t found[BLOCK];
+  sums.store(found);
+  return load(found);
+}
+
+inline FewWhole pairs(const Sums& sums) {
+  int32_t halves[BLOCK];
+  sums.store(halves);
+  FewWhole found;
+  for (int j = 0; j < EIGHT; ++j) found[j] = halves[2 * j] + halves[2 * j + 1];
+  return found;
+}
+
 inline int32_t quad_at(const void* bytes) {
   int32_t quad;
   std::memcpy(&quad, bytes, QUAD);
   return quad;
+}
+
+inline int64_t eight_at(const void* bytes) {
+  int64_t eight;
+  std::memcpy(&eight, bytes, EIGHT);
+  return eight;
 }
 
 // ROWS rows times WIDE blocks of 16 outputs; all sums stay in registers. `rows`: where each row's bytes begin. A sum waits

@@ -38,7 +38,8 @@ struct Model {
   const float* sine;
 };
 
-// tokens: new positions of all characters, one character after the other. Expert -1 stands for none.
+// tokens: new positions of all characters, one character after the other. Expert -1 stands for none. What two experts add
+// to a row is added in the order of the experts, which must be the same in every batch.
 struct Batch {
   int32_t characters, tokens, slots_per_character;
   const Adapter* const* experts;  // (experts) each (layers, 4)
@@ -84,11 +85,11 @@ void apply(const Model& m, const Batch& b, int layer, const Family& family, cons
   const auto adapter = [&](size_t group) -> const Adapter& {
     return b.experts[groups[group].expert][int64_t(layer) * FAMILIES + family.index];
   };
-  if (!groups.empty()) fetch(adapter(0), family, m.rank);
+  if (!groups.empty()) fetch(adapter(0).down, adapter(0).bytes);
   const Bytes bytes = as_bytes(s.memory, x, b.tokens, base.in);
   linear(bytes, b.tokens, base, y, base.out);
   for (size_t group = 0; group < groups.size(); ++group) {
-    if (group + 1 < groups.size()) fetch(adapter(group + 1), family, m.rank);
+    if (group + 1 < groups.size()) fetch(adapter(group + 1).down, adapter(group + 1).bytes);
     add_expert(s.experts, adapter(group), groups[group], bytes, m.rank, family, y, base.out);
   }
 }
