@@ -52,10 +52,10 @@ inline void fetch(const void* memory, int64_t bytes) {
   for (int64_t at = 0; at < bytes; at += LINE) __builtin_prefetch(static_cast<const char*>(memory) + at, 0, 2);
 }
 
-// low (ROWS, EIGHT * count) = rows (in,) times the first `count` eights of `down`.
-template <int ROWS>
+// low (ROWS, EIGHT * count) = rows (in,) times the first `count` eights of `down`. A sum waits for itself: SPLIT stand side
+// by side, `in` is a multiple of 8 SPLIT.
+template <int ROWS, int SPLIT>
 inline void sink(const uint8_t* const* rows, const int8_t* down, int in, int count, int32_t (*low)[MOST_KINDS * MOST_RANK]) {
-  constexpr int SPLIT = 2;  // a sum waits for itself
   for (int eight = 0; eight < count; ++eight, down += in * EIGHT) {
     Sums sums[SPLIT][ROWS];
     for (int k = 0; k < in; k += SPLIT * EIGHT)
@@ -63,7 +63,7 @@ inline void sink(const uint8_t* const* rows, const int8_t* down, int in, int cou
         for (int r = 0; r < ROWS; ++r)
           sums[s][r].add_eight(eight_at(rows[r] + k + s * EIGHT), down + (k + s * EIGHT) * EIGHT);
     for (int r = 0; r < ROWS; ++r) {
-      sums[0][r].join(sums[1][r]);
+      for (int s = 1; s < SPLIT; ++s) sums[0][r].join(sums[s][r]);
       const FewWhole found = pairs(sums[0][r]);
       std::memcpy(low[r] + eight * EIGHT, &found, sizeof found);
     }
@@ -111,9 +111,9 @@ inline void add_expert(const ExpertMemory& s, const Adapter& adapter, const Grou
     const int left = group.end - at, taken = left >= MOST_SHARING ? MOST_SHARING : left >= 2 ? 2 : 1;
     for (int row = 0; row < taken; ++row) rows[row] = x.rows[s.members[at + row]];
     switch (taken) {
-      case MOST_SHARING: sink<MOST_SHARING>(rows, adapter.down, x.width, eights, low); break;
-      case 2: sink<2>(rows, adapter.down, x.width, eights, low); break;
-      default: sink<1>(rows, adapter.down, x.width, eights, low);
+      case MOST_SHARING: sink<MOST_SHARING, 1>(rows, adapter.down, x.width, eights, low); break;
+      case 2: sink<2, 2>(rows, adapter.down, x.width, eights, low); break;
+      default: (x.width % 32 ? sink<1, 2> : sink<1, 4>)(rows, adapter.down, x.width, eights, low);
     }
     for (int row = 0; row < taken; ++row, ++at) {
       float* out = y + int64_t(s.members[at]) * stride;

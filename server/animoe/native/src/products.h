@@ -116,11 +116,15 @@ inline Whole whole(const Sums& sums) {
 }
 
 inline FewWhole pairs(const Sums& sums) {
+#if ANIMOE_KERNEL == 2
+  return FewWhole(_mm512_cvtepi64_epi32(_mm512_add_epi32(sums.value, _mm512_srli_epi64(sums.value, 32))));
+#else
   int32_t halves[BLOCK];
   sums.store(halves);
   FewWhole found;
   for (int j = 0; j < EIGHT; ++j) found[j] = halves[2 * j] + halves[2 * j + 1];
   return found;
+#endif
 }
 
 inline int32_t quad_at(const void* bytes) {
@@ -135,18 +139,48 @@ inline int64_t eight_at(const void* bytes) {
   return eight;
 }
 
+// A stretch of memory that is needed soon.
+struct Stretch {
+  const void* begin;
+  int64_t bytes;
+};
+
+// Asks for the lines of stretches one after the other, a few at each step of a product: it computes while memory comes.
+struct Lines {
+  const Stretch* next;
+  const Stretch* end;
+  const char* at = nullptr;
+  const char* until = nullptr;
+
+  void ask() {
+    constexpr int LINE = 64;
+    if (at >= until) {
+      if (next == end) return;
+      at = static_cast<const char*>(next->begin), until = at + next->bytes, ++next;
+    }
+    __builtin_prefetch(at, 0, 2);
+    at += LINE;
+  }
+};
+
+struct NoLines {
+  void ask() {}
+};
+
 // ROWS rows times WIDE blocks of 16 outputs; all sums stay in registers. `rows`: where each row's bytes begin. A sum waits
 // for itself: small tiles have several of each, side by side.
-template <int ROWS, int WIDE>
-inline void tile(const uint8_t* const* rows, const int8_t* packed, int in, int32_t (*found)[WIDE * BLOCK]) {
+template <int ROWS, int WIDE, class Ahead>
+inline void tile(const uint8_t* const* rows, const int8_t* packed, int in, int32_t (*found)[WIDE * BLOCK], Ahead& ahead) {
   constexpr int SPLIT = ROWS * WIDE <= 2 ? 4 : ROWS * WIDE <= 4 ? 2 : 1;
   Sums sums[SPLIT][ROWS][WIDE];
   for (int k = 0; k < in; k += SPLIT * QUAD)
-    for (int s = 0; s < SPLIT; ++s)
+    for (int s = 0; s < SPLIT; ++s) {
       for (int r = 0; r < ROWS; ++r) {
         const int32_t quad = quad_at(rows[r] + k + s * QUAD);
         for (int w = 0; w < WIDE; ++w) sums[s][r][w].add(quad, packed + ((k + s * QUAD) * WIDE + w * QUAD) * BLOCK);
       }
+      ahead.ask(), ahead.ask();
+    }
   for (int r = 0; r < ROWS; ++r)
     for (int w = 0; w < WIDE; ++w) {
       for (int s = 1; s < SPLIT; ++s) sums[0][r][w].join(sums[s][r][w]);
@@ -154,9 +188,9 @@ inline void tile(const uint8_t* const* rows, const int8_t* packed, int in, int32
     }
 }
 
-// Hands `sums (WIDE * 16,)` of each of `count` rows, from output `first` on, to `take(row, first, sums)`.
-template <int WIDE, class Take>
-inline void columns(const uint8_t* const* rows, int count, const Linear& layer, int first, Take take) {
+// Hands `sums (WIDE * 16,)` of each of `count` rows, from output `first` on, to `take(row, first, sums, WIDE * 16)`.
+template <int WIDE, class Take, class Ahead>
+inline void columns(const uint8_t* const* rows, int count, const Linear& layer, int first, Take take, Ahead& ahead) {
   constexpr int MOST = 6;
   int32_t found[MOST][WIDE * BLOCK];
   const int8_t* packed = layer.packed + int64_t(first) * layer.in;
@@ -164,25 +198,22 @@ inline void columns(const uint8_t* const* rows, int count, const Linear& layer, 
     const int left = count - row;
     const int taken = left >= MOST ? MOST : left >= 4 ? 4 : left >= 2 ? 2 : 1;
     switch (taken) {
-      case MOST: tile<MOST, WIDE>(rows + row, packed, layer.in, found); break;
-      case 4: tile<4, WIDE>(rows + row, packed, layer.in, found); break;
-      case 2: tile<2, WIDE>(rows + row, packed, layer.in, found); break;
-      default: tile<1, WIDE>(rows + row, packed, layer.in, found);
+      case MOST: tile<MOST, WIDE>(rows + row, packed, layer.in, found, ahead); break;
+      case 4: tile<4, WIDE>(rows + row, packed, layer.in, found, ahead); break;
+      case 2: tile<2, WIDE>(rows + row, packed, layer.in, found, ahead); break;
+      default: tile<1, WIDE>(rows + row, packed, layer.in, found, ahead);
     }
-    for (int r = 0; r < taken; ++r) take(row + r, first, found[r]);
+    for (int r = 0; r < taken; ++r) take(row + r, first, found[r], WIDE * BLOCK);
     row += taken;
   }
 }
 
-template <class Take>
-inline void multiply(const uint8_t* const* rows, int count, const Linear& layer, Take take) {
+template <class Take, class Ahead>
+inline void multiply(const uint8_t* const* rows, int count, const Linear& layer, Take take, Ahead& ahead) {
   int first = 0;
-  for (; first + 4 * BLOCK <= layer.out; first += 4 * BLOCK)
-    columns<4>(rows, count, layer, first, [&](int row, int at, const int32_t* sums) { take(row, at, sums, 4 * BLOCK); });
-  for (; first + 2 * BLOCK <= layer.out; first += 2 * BLOCK)
-    columns<2>(rows, count, layer, first, [&](int row, int at, const int32_t* sums) { take(row, at, sums, 2 * BLOCK); });
-  for (; first < layer.out; first += BLOCK)
-    columns<1>(rows, count, layer, first, [&](int row, int at, const int32_t* sums) { take(row, at, sums, BLOCK); });
+  for (; first + 4 * BLOCK <= layer.out; first += 4 * BLOCK) columns<4>(rows, count, layer, first, take, ahead);
+  for (; first + 2 * BLOCK <= layer.out; first += 2 * BLOCK) columns<2>(rows, count, layer, first, take, ahead);
+  for (; first < layer.out; first += BLOCK) columns<1>(rows, count, layer, first, take, ahead);
 }
 
 // Rows of activations as bytes around 128: x = (byte - 128) * scale.
@@ -203,8 +234,9 @@ struct Bytes {
 };
 
 // y (count, out) = x W^T + b, rows of y `stride` apart.
-inline void linear(const Bytes& x, int count, const Linear& layer, float* y, int stride) {
-  multiply(x.rows, count, layer, [&](int row, int first, const int32_t* sums, int wide) {
+template <class Ahead>
+inline void linear(const Bytes& x, int count, const Linear& layer, float* y, int stride, Ahead& ahead) {
+  const auto take = [&](int row, int first, const int32_t* sums, int wide) {
     float* out = y + int64_t(row) * stride + first;
     const float* scale = layer.scale + first;
     const int32_t* offset = layer.offset + first;
@@ -213,7 +245,13 @@ inline void linear(const Bytes& x, int count, const Linear& layer, float* y, int
       const Lanes found = to_floats(load(sums + j) + load(offset + j)) * (load(scale + j) * unit);
       store(out + j, layer.bias == nullptr ? found : found + load(layer.bias + first + j));
     }
-  });
+  };
+  multiply(x.rows, count, layer, take, ahead);
+}
+
+inline void linear(const Bytes& x, int count, const Linear& layer, float* y, int stride) {
+  NoLines none;
+  linear(x, count, layer, y, stride, none);
 }
 
 }  // namespace animoe

@@ -68,6 +68,8 @@ struct Scratch {
   ByteMemory memory;
   std::vector<float> x, felt, normed, wide, attended, scores, start, seen, hidden, logits;
   ExpertMemory experts;
+  std::vector<const Adapter*> adapters;
+  std::vector<Stretch> stretches;
   std::vector<int32_t> owner;
   std::vector<Candidate> kept;
 };
@@ -81,16 +83,22 @@ void add(float* x, const float* y, int64_t count) {
 void apply(const Model& m, const Batch& b, int layer, const Family& family, const float* x, float* y) {
   Scratch& s = scratch;
   const Linear& base = m.layer[layer].family[family.index];
-  const std::vector<Group>& groups = s.experts.groups;
-  const auto adapter = [&](size_t group) -> const Adapter& {
-    return b.experts[groups[group].expert][int64_t(layer) * FAMILIES + family.index];
-  };
-  if (!groups.empty()) fetch(adapter(0).down, adapter(0).bytes);
   const Bytes bytes = as_bytes(s.memory, x, b.tokens, base.in);
-  linear(bytes, b.tokens, base, y, base.out);
-  for (size_t group = 0; group < groups.size(); ++group) {
-    if (group + 1 < groups.size()) fetch(adapter(group + 1).down, adapter(group + 1).bytes);
-    add_expert(s.experts, adapter(group), groups[group], bytes, m.rank, family, y, base.out);
+  s.adapters.clear(), s.stretches.clear();
+  for (const Group& group : s.experts.groups) {
+    const Adapter& adapter = b.experts[group.expert][int64_t(layer) * FAMILIES + family.index];
+    s.adapters.push_back(&adapter);
+    s.stretches.push_back({adapter.down, adapter.bytes});
+  }
+  Lines ahead{s.stretches.data(), s.stretches.data() + s.stretches.size()};
+  if (s.adapters.empty())
+    linear(bytes, b.tokens, base, y, base.out);
+  else
+    linear(bytes, b.tokens, base, y, base.out, ahead);
+  for (size_t group = 0; group < s.adapters.size(); ++group) {
+    const Stretch* next = s.stretches.data() + group + 1;
+    if (next >= ahead.next && next < ahead.end) fetch(next->begin, next->bytes);  // not asked for yet
+    add_expert(s.experts, *s.adapters[group], s.experts.groups[group], bytes, m.rank, family, y, base.out);
   }
 }
 
