@@ -2,8 +2,9 @@
 
     python benchmarks/retarget.py [--rounds 60]
 
-One thread, motion made here: a walk whose feet slide, so that the lock has work to do. Each line is the median with the
-middle half of all rounds; its baseline, the same 64 characters in a loop, alternates with it in the same run.
+One thread, motion made here: a walk whose feet slide, so that the lock has work to do. In C++, as servers retarget, and
+in numpy, its baseline, as everywhere without a compiler. Figures are medians with the middle half of all rounds, in
+which everything is measured in turns.
 """
 
 from __future__ import annotations
@@ -15,10 +16,12 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before numpy is imported
 import argparse
 import time
 from collections.abc import Callable
+from ctypes import CDLL
 
 import numpy as np
 
 from animoe.motion.pose_block import PoseBlock
+from animoe.native.library import load_library
 from animoe.retarget.frames import EngineFrame
 from animoe.retarget.profiles import rig_profile
 from animoe.retarget.rig import Rig, rig_from_skeleton
@@ -46,25 +49,40 @@ def main() -> None:
 
 def measure(rig: Rig, options: RetargetOptions, title: str, rounds: int) -> None:
     """Prints the figures of one rig and one set of options."""
-    build = [_seconds(lambda: Retargeter(rig, EngineFrame.UNREAL, options)) for _ in range(5)]
-    retargeter = Retargeter(rig, EngineFrame.UNREAL, options)
-    crowd, looped = ([retargeter.start() for _ in range(CHARACTERS)] for _ in range(2))
-    alone = retargeter.start()
-    one, many, loop = [], [], []
+    stages = [_Stage("numpy", rig, options, None)]
+    if (library := load_library()) is not None:
+        stages.insert(0, _Stage("C++", rig, options, library))
     for number in range(rounds):
         blocks = [_walk(FRAMES, number * FRAMES + lag) for lag in range(CHARACTERS)]
-        one.append(_seconds(lambda: retargeter.apply(blocks[0], alone)))  # noqa: B023
-        many.append(_seconds(lambda: retargeter.apply_many(blocks, crowd)))  # noqa: B023
-        loop.append(_seconds(lambda: [retargeter.apply(b, s) for b, s in zip(blocks, looped, strict=True)]))  # noqa: B023
+        for stage in stages:
+            stage.perform(blocks)
     each = CHARACTERS * FRAMES / 1e6
-    print(f"{title}: retargeter made in {np.median(build) * 1e3:.0f} ms")
-    print(f"  one character, one block: {_spread(one, 1e-3)} ms{_budget(options, BLOCK_MS)}")
-    print(
-        f"  {CHARACTERS} at once, per character frame: {_spread(many, each)} us{_budget(options, CHARACTER_FRAME_US)}"
-    )
-    print(
-        f"  {CHARACTERS} in a loop (baseline): {_spread(loop, each)} us, {np.median(loop) / np.median(many):.1f} times"
-    )
+    print(title)
+    for stage in stages:
+        print(
+            f"  {stage.name:5s} made in {np.median(stage.build) * 1e3:.0f} ms; "
+            f"one block of one character {_spread(stage.one, 1e-3)} ms{_budget(options, BLOCK_MS)}; "
+            f"{CHARACTERS} at once, per character frame {_spread(stage.many, each)} us"
+            f"{_budget(options, CHARACTER_FRAME_US)}, {np.median(stages[-1].many) / np.median(stage.many):.1f} x numpy"
+        )
+
+
+class _Stage:
+    """A crowd on one rig; what everything took, seconds."""
+
+    def __init__(self, name: str, rig: Rig, options: RetargetOptions, library: CDLL | None) -> None:
+        def build() -> Retargeter:
+            return Retargeter(rig, EngineFrame.UNREAL, options, library=library)
+
+        self.name, self.build = name, [_seconds(build) for _ in range(5)]
+        self._retargeter = build()
+        self._alone, self._crowd = self._retargeter.start(), [self._retargeter.start() for _ in range(CHARACTERS)]
+        self.one: list[float] = []
+        self.many: list[float] = []
+
+    def perform(self, blocks: list[PoseBlock]) -> None:
+        self.one.append(_seconds(lambda: self._retargeter.apply(blocks[0], self._alone)))
+        self.many.append(_seconds(lambda: self._retargeter.apply_many(blocks, self._crowd)))
 
 
 def _budget(options: RetargetOptions, limit: float) -> str:

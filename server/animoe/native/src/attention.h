@@ -41,14 +41,13 @@ inline void rotate(float* x, int heads, int dim, const float* cosine, const floa
 
 // x (dim,) as bytes `stride` apart from each run of 16 to the next; returns their scale.
 inline float keep(const float* x, int dim, int8_t* to, int stride) {
-  const float most = largest(dim, [=](int i) { return magnitude(load(x + i)); });
-  const float sharp = most > 0.0f ? 127.0f / most : 0.0f;
+  const ByteScale scale(largest(dim, [=](int i) { return magnitude(load(x + i)); }));
   for (int from = 0; from < dim; from += LANES) {
     uint8_t bytes[LANES];
-    to_bytes(load(x + from) * sharp, bytes);
+    to_bytes(load(x + from) * scale.sharp, bytes);
     for (int i = 0; i < LANES; ++i) to[int64_t(from + i) * stride] = int8_t(int(bytes[i]) - 128);
   }
-  return most / 127.0f;
+  return scale.unit;
 }
 
 // Puts key and value (kv_heads, dim) at `position`.

@@ -83,21 +83,21 @@ inline void lift(const FewFloats* values, const uint8_t* up, int any, int wide, 
   float most = 0.0f;
   for (int i = 0; i < EIGHT; ++i) most = std::max(most, largest[i]);
   if (most == 0.0f) return;
+  const ByteScale scale(most);
   int32_t quads[MOST_RANK / QUAD];
   FewWhole all = {};
   for (int r = 0; r < rank / EIGHT; ++r) {
-    const FewWhole whole = nearest(values[r] * (127.0f / most));
+    const FewWhole whole = nearest(values[r] * scale.sharp);
     const FewBytes bytes = __builtin_convertvector(whole, FewBytes);
     std::memcpy(quads + 2 * r, &bytes, EIGHT);
     all += whole;
   }
   int32_t offset = 0;
   for (int i = 0; i < EIGHT; ++i) offset -= 128 * all[i];
-  const float unit = most / 127.0f;
   for (int j = 0; j < wide; j += BLOCK, up += rank * BLOCK) {
     Sums sums;
     for (int q = 0; q < rank / QUAD; ++q) sums.add_signed(quads[q], up + q * QUAD * BLOCK);
-    store(y + j, load(y + j) + to_floats(whole(sums) + offset) * unit);
+    store(y + j, load(y + j) + to_floats(whole(sums) + offset) * scale.unit);
   }
 }
 

@@ -46,6 +46,12 @@ inline void to_bytes(Lanes x, uint8_t* to) {
 #endif
 }
 
+// What takes numbers of at most `most` to bytes of at most 127, and back.
+struct ByteScale {
+  float sharp, unit;
+  explicit ByteScale(float most) : sharp(most > 0.0f ? 127.0f / most : 0.0f), unit(most / 127.0f) {}
+};
+
 typedef int32_t Whole __attribute__((vector_size(64)));
 
 inline Whole load(const int32_t* from) {

@@ -224,12 +224,11 @@ struct Bytes {
   int width;
 
   void set(int index, const float* x) {
-    const float most = largest(width, [=](int i) { return magnitude(load(x + i)); });
-    const float sharp = most > 0.0f ? 127.0f / most : 0.0f;
+    const ByteScale scale(largest(width, [=](int i) { return magnitude(load(x + i)); }));
     uint8_t* out = values + int64_t(index) * width;
     rows[index] = out;
-    for (int i = 0; i < width; i += LANES) to_bytes(load(x + i) * sharp, out + i);
-    scales[index] = most / 127.0f;
+    for (int i = 0; i < width; i += LANES) to_bytes(load(x + i) * scale.sharp, out + i);
+    scales[index] = scale.unit;
   }
 };
 
