@@ -18,7 +18,8 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from animoe.client import Client, ClientError
 from animoe.errors import InvalidRequest
-from animoe.serving.server import SERVICE, AnimationServer, ServerConfig, address, check_address, is_loopback
+from animoe.serving.addresses import address, check_address, is_loopback
+from animoe.serving.server import SERVICE, AnimationServer, ServerConfig
 
 SERVE = [sys.executable, "-m", "animoe.cli", "serve"]
 

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import gc
-import ipaddress
 import logging
 import signal
-import socket
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,6 +20,7 @@ from animoe import __version__
 from animoe.bundle.manifest import default_bundle
 from animoe.engine import Engine
 from animoe.errors import InvalidRequest
+from animoe.serving.addresses import address, bind_problem, check_address, warn_of_network
 from animoe.serving.animation_servicer import AnimationServicer
 from animoe.serving.compute import Compute
 from animoe.serving.interceptors import CallInterceptor
@@ -221,7 +218,7 @@ class AnimationServer:
         try:
             self._metrics = await asyncio.to_thread(MetricsEndpoint, self.monitor, host, port)
         except OSError as error:  # somebody took it in between
-            raise InvalidRequest(_bind_problem(host, port, "--metrics-", error)) from error
+            raise InvalidRequest(bind_problem(host, port, "--metrics-", error)) from error
         self.metrics_port = self._metrics.port
 
     async def _set_health(self, status: health_pb2.HealthCheckResponse.ServingStatus) -> None:
@@ -249,7 +246,7 @@ async def _serve(config: ServerConfig) -> None:
         if config.record is not None:
             _say(f"live sessions are recorded in {config.record}; nothing there is ever deleted")
         for host in {config.host, config.metrics_host if server.metrics_port is not None else config.host}:
-            _warn_of_network(host)
+            warn_of_network(host)
         loading = asyncio.ensure_future(server.load())
         leave = asyncio.ensure_future(leaving.wait())
         await asyncio.wait((loading, leave), return_when=asyncio.FIRST_COMPLETED)
@@ -279,52 +276,6 @@ def _on_signals(leave: Callable[[], None]) -> None:
             loop.add_signal_handler(number, leave)
         except NotImplementedError:  # Windows
             signal.signal(number, lambda *_: loop.call_soon_threadsafe(leave))
-
-
-def address(host: str, port: int) -> str:
-    """ "host:port", IPv6 addresses in brackets."""
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only programs on this machine can reach `host`."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-def check_address(host: str, port: int, flags: str = "--") -> None:
-    """Raises InvalidRequest in plain words when `host` and `port` cannot be listened on.
-
-    `flags` is how the flags begin that set them. gRPC reports a failed bind without its reason, and logs it besides.
-    """
-    try:
-        family, kind, protocol, _, where = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        with socket.socket(family, kind, protocol) as probe:
-            if sys.platform != "win32":  # there it would let us share a port in use
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(where)
-    except OSError as error:
-        raise InvalidRequest(_bind_problem(host, port, flags, error)) from error
-
-
-def _bind_problem(host: str, port: int, flags: str, error: OSError) -> str:
-    if error.errno == errno.EADDRINUSE:
-        return f"port {port} is in use; end the other server or choose another port with {flags}port"
-    if error.errno == errno.EACCES:
-        return f"this user may not listen on port {port}; choose one above 1023 with {flags}port"
-    return f"cannot listen on {host}: {error.strerror or error}; choose an address of this machine with {flags}host"
-
-
-def _warn_of_network(host: str) -> None:
-    if not is_loopback(host):
-        log.warning(
-            "warning: %s can be reached from the network; there is no password and no encryption, so use it in "
-            "trusted networks only",
-            host,
-            extra=PLAIN,
-        )
 
 
 def _say(text: str) -> None:
