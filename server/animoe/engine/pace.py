@@ -18,8 +18,9 @@ from animoe.motion.root_codes import FRAMES_PER_TOKEN
 from animoe.rig.rotations import Array
 
 MIN_PACE, MAX_PACE = 0.5, 2.0
-EASE_FRAMES = 6
-"""Over which a new pace comes (0.2 s)."""
+EASE_FRAMES = 14
+"""Over which a new pace comes (0.47 s). On 480 changes to 0.7 and 1.4 the root's acceleration over the floor (p99 of
+the largest in 8 frames) was 16.5 m/s^2 with 6 frames, 14.7 with 12, 13.4 with 14; real clips have 14.5."""
 
 _STILL = 1e-9  # radians
 
