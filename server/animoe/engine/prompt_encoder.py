@@ -26,8 +26,8 @@ class EncodedPrompt:
     words: Array | None
 
 
-_KEPT = 1024
-"""Texts whose vectors are remembered, about 20 kB each."""
+_KEPT = 64
+"""Texts whose vectors are remembered, about 20 kB each: few, since what is planned with them is remembered too."""
 
 
 class PromptEncoder:

@@ -38,7 +38,7 @@ from animoe.motion.native_poses import ToPoses, native_poses
 from animoe.native.library import load_library
 from animoe.rig.rotations import Array
 
-_PLANS_KEPT = 1024
+_PLANS_KEPT = 512
 """About 20 kB each; the oldest goes first."""
 
 
