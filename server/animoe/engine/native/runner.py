@@ -117,8 +117,8 @@ class NativeStep:
         for expert in pool.experts:
             if expert not in self._experts:
                 self._experts[expert] = NativeExpert(expert.arrays)
-        # Sums are taken in this order, which must be the same whatever was there before.
-        ordered = sorted(pool.experts, key=lambda expert: expert.key)
+        # Sums are taken in this order: by name, so that it is the same on every machine and whatever was there before.
+        ordered = sorted(pool.experts, key=lambda expert: (Path(expert.key).name, expert.key))
         self._columns = {expert.key: column for column, expert in enumerate(ordered)}
         self._addresses = np.array([self._experts[expert].address for expert in ordered], dtype=np.uint64)
         self._taken_up = pool
