@@ -9,11 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from animoe.bundle.manifest import bundle_file
+from animoe.bundle.scenarios import read_weights
 from animoe.engine.batch import Row
-from animoe.engine.character import Character
+from animoe.engine.character import WINDOW, Character
+from animoe.engine.experts import Expert, ExpertPool
+from animoe.engine.native.runner import NativeStep
 from animoe.engine.requests import Sampling
 from animoe.engine.runtime import Runtime
-from animoe.engine.step_runner import CHOICE, open_decoder
+from animoe.engine.step_runner import CHOICE, COHORT, open_decoder
 from animoe.errors import InvalidRequest
 from animoe.native import library
 from animoe.rig.rotations import Array
@@ -106,6 +110,33 @@ def test_the_portable_kernel_says_the_same(cache: Path, bundle: Path, monkeypatc
     assert library.load_library().animoe_kernel() == library.PORTABLE  # type: ignore[union-attr]
     same = perform(runtime, 4) == fast
     assert same[:, 0, 0].all() and same[:, 0].mean() > 0.7, same[:, 0].mean()
+
+
+@pytest.mark.parametrize("rank", [12, 16])
+def test_ranks_that_say_nothing_change_nothing(bundle: Path, rank: int) -> None:
+    """Any rank is filled up to eights, and 8 itself has a way of its own through the products."""
+    runtime = Runtime(bundle)
+    expected = perform(runtime, 3)
+
+    def longer(expert: Expert) -> Expert:
+        more = rank - expert.arrays["q_proj_down"].shape[1]
+        assert more > 0
+        return Expert(
+            expert.key, {n: np.pad(a, [(0, 0), (0, more), (0, 0)][: a.ndim]) for n, a in expert.arrays.items()}
+        )
+
+    weights = read_weights(bundle_file(bundle, "motion_lm.safetensors"))
+    runner = NativeStep(
+        library.load_library(),  # type: ignore[arg-type]
+        bundle,
+        weights,
+        rank=rank,
+        top_k=runtime.manifest.top_k,
+        positions=WINDOW,
+        cohort=COHORT,
+    )
+    runtime.runner, runtime._pool = runner, ExpertPool([longer(expert) for expert in runtime._pool.experts])
+    np.testing.assert_array_equal(perform(runtime, 3), expected)
 
 
 def test_the_decoder_says_what_the_graph_says(bundle: Path) -> None:
