@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import threading
 import time
@@ -14,7 +15,9 @@ import grpc
 import pytest
 
 from animoe.client import Client, FrameBlock
+from animoe.serving.calls import Call
 from animoe.serving.limits import Limits
+from animoe.serving.live_stream import LiveStream
 from animoe.v1 import animation_service_pb2 as pb
 from animoe.v1 import animation_service_pb2_grpc, skeleton_pb2
 
@@ -207,3 +210,34 @@ def test_zero_means_never(start_server: Callable[..., Any]) -> None:
         time.sleep(0.3)
         live.resume()
         assert next(event for event in live if isinstance(event, FrameBlock) and event.first_frame >= 12)
+
+
+def test_who_was_cut_or_refused_leaves_nothing_for_the_garbage_collection(caller: Caller, server: Any) -> None:
+    """Which is kept from holding everybody up; a flood of such calls would pile up until then."""
+
+    def flood() -> Iterator[pb.AnimateRequest]:
+        for _ in range(2000):
+            yield pb.AnimateRequest(intensity=pb.IntensityChange(scale=1.5))
+
+    def left() -> list[object]:
+        return [found for found in gc.get_objects() if isinstance(found, Call | LiveStream)]
+
+    gc.collect()
+    before = len(left())
+    gc.disable()
+    try:
+        calls = [
+            (caller.begin(START, then=flood), "RESOURCE_EXHAUSTED"),
+            (caller.begin(), "DEADLINE_EXCEEDED"),
+            (caller.begin(pb.AnimateRequest(start=pb.AnimateStart(text=" ", rig=MANNY))), "INVALID_ARGUMENT"),
+        ]
+        for call, code in calls:
+            with pytest.raises(grpc.RpcError) as caught:
+                list(call)
+            assert caught.value.code().name == code
+        deadline = time.monotonic() + 5
+        while len(left()) > before and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert len(left()) <= before
+    finally:
+        gc.enable()

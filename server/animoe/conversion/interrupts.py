@@ -44,7 +44,9 @@ def noted_stops() -> Iterator[Stops]:
     if threading.current_thread() is not threading.main_thread():
         yield stops  # only the main thread is interrupted
         return
-    handlers = {number: signal.signal(number, stops.note) for number in _STOPS}
+    # What is ignored stays so: shells do that for what they start in the background.
+    heard = [number for number in _STOPS if signal.getsignal(number) is not signal.SIG_IGN]
+    handlers = {number: signal.signal(number, stops.note) for number in heard}
     try:
         yield stops
     finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import traceback
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -156,6 +157,18 @@ async def _abort(
             await context.abort(code, message, (*metadata, (STATUS_KEY, status.SerializeToString())))
     except TimeoutError:
         raise grpc.aio.AbortError from None
+    except grpc.aio.AbortError as error:
+        # When it has passed: gRPC keeps it with the call, and its frames hold the call and all that belonged to it.
+        # Python would find that some day; a server that is flooded cannot wait for it.
+        asyncio.get_running_loop().call_soon(_clear, error)
+        raise
+
+
+def _clear(error: BaseException | None) -> None:
+    """Lets go of what the frames hold through which an error and its causes came."""
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__context__
 
 
 def _packed(message: Any) -> any_pb2.Any:

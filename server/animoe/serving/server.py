@@ -266,7 +266,7 @@ def _rarely_collect() -> None:
     modules never again, and at the rest only where much was added."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(_GARBAGE_THRESHOLD, 20, 100)
+    gc.set_threshold(_GARBAGE_THRESHOLD, 10, 10)
 
 
 def _on_signals(leave: Callable[[], None]) -> None:
