@@ -28,11 +28,11 @@ from animoe.formats.writing import write_atomically
 from animoe.native.library import load_library
 from animoe.printable import printable
 from animoe.retarget.frames import EngineFrame
-from animoe.retarget.root_motion import check_root_motion
 from animoe.retarget.solver import Retargeter
-from animoe.serving.convert import engine_frame_to_proto, retarget_options_from_proto, rig_from_proto
+from animoe.serving.convert import engine_frame_to_proto
 from animoe.serving.limits import MAX_MESSAGE_BYTES
 from animoe.serving.logs import fields as log_fields
+from animoe.serving.retargeters import selected
 from animoe.v1 import skeleton_pb2
 
 FORMAT, VERSION = "animoe-session", 1
@@ -113,14 +113,12 @@ class RecordedSession:
             selection.profile = rig  # instead of a skeleton, if that was it
         elif self.rig is None:
             raise InvalidRequest("the recording was made without a rig; name one with --rig")
-        options = retarget_options_from_proto(selection.options)
-        found, own_frame = rig_from_proto(selection)
+        found, own_frame, options = selected(selection)
         if rig is None and found.skeleton.digest != self.rig_digest:
             raise FailedPrecondition(
                 f"rig {found.name!r} is not what it was when the session was recorded, so its frames would differ; "
                 f"name it with --rig {selection.profile or 'NAME'} to put the motion on it all the same"
             )
-        check_root_motion(options.root_motion, found)
         return Retargeter(found, frame or own_frame, options, library=load_library())  # as the server does
 
 

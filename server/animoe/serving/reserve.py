@@ -36,7 +36,7 @@ class Reserve:
         self._clock = clock
         self._sendings: deque[tuple[int, float]] = deque(maxlen=_SENDINGS)
         self._round_trips = Recent()
-        self._round_trip_s, self._looked_s, self._measured = FIRST_ROUND_TRIP_S, -math.inf, False
+        self._round_trip_s, self._looked_s = FIRST_ROUND_TRIP_S, -math.inf
 
     def sent(self, end_frame: int) -> None:
         """Frames before `end_frame` leave now."""
@@ -53,9 +53,8 @@ class Reserve:
             frame, sent_s = self._sendings.popleft()
             trip_s = self._clock() - sent_s - for_s
             if frame == end_frame and trip_s >= 0:
-                if trip_s > self._round_trip_s or not self._measured:
+                if trip_s > self._round_trip_s:
                     self._looked_s = -math.inf  # what is slower counts at once
-                self._measured = True
                 self._round_trips.add(self._clock(), min(trip_s, MAX_RESERVE_S))
 
     @property
@@ -63,8 +62,9 @@ class Reserve:
         """From sending to having heard that it came, nineteen times out of twenty in the last seconds."""
         now = self._clock()
         if now - self._looked_s >= _REFRESH_S:  # asked for with every block
-            found = self._round_trips.values(now)
-            self._round_trip_s, self._looked_s = quantile(found, _SHARE) if found else FIRST_ROUND_TRIP_S, now
+            if not (found := self._round_trips.values(now)):
+                return FIRST_ROUND_TRIP_S
+            self._round_trip_s, self._looked_s = quantile(found, _SHARE), now
         return self._round_trip_s
 
     def seconds(self, block_s: float) -> float:

@@ -7,6 +7,7 @@ from functools import lru_cache
 from animoe.native.library import load_library
 from animoe.retarget.frames import EngineFrame
 from animoe.retarget.profiles import rig_profile, rig_profiles
+from animoe.retarget.rig import Rig
 from animoe.retarget.root_motion import check_root_motion
 from animoe.retarget.solver import Retargeter, RetargetOptions
 from animoe.serving.convert import retarget_options_from_proto, rig_from_proto
@@ -19,12 +20,18 @@ def retargeter_for(selection: skeleton_pb2.RigSelection) -> Retargeter:
     Raises:
         InvalidRequest: no usable skeleton, or options that do not fit it. NotFound: no such profile.
     """
-    options = retarget_options_from_proto(selection.options)
-    rig, frame = rig_from_proto(selection)
-    check_root_motion(options.root_motion, rig)
+    rig, frame, options = selected(selection)
     if selection.HasField("skeleton"):
         return Retargeter(rig, frame, options, library=load_library())
     return _profile_retargeter(rig.name, frame, options)
+
+
+def selected(selection: skeleton_pb2.RigSelection) -> tuple[Rig, EngineFrame, RetargetOptions]:
+    """The rig, the axes and unit of its frames, and how motion is put on it. Raises as `retargeter_for`."""
+    options = retarget_options_from_proto(selection.options)
+    rig, frame = rig_from_proto(selection)
+    check_root_motion(options.root_motion, rig)
+    return rig, frame, options
 
 
 def prepare() -> None:

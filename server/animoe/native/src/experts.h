@@ -76,10 +76,7 @@ template <int RANK>
 inline void lift(const FewFloats* values, const uint8_t* up, int any, int wide, float* y) {
   const int rank = RANK == 0 ? any : RANK;
   FewFloats largest = {};
-  for (int r = 0; r < rank / EIGHT; ++r) {
-    const FewFloats magnitude = values[r] < 0.0f ? -values[r] : values[r];
-    largest = magnitude > largest ? magnitude : largest;
-  }
+  for (int r = 0; r < rank / EIGHT; ++r) largest = Larger()(magnitude(values[r]), largest);
   float most = 0.0f;
   for (int i = 0; i < EIGHT; ++i) most = std::max(most, largest[i]);
   if (most == 0.0f) return;

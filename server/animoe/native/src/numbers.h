@@ -141,7 +141,10 @@ inline uint32_t at_least(Lanes x, float least) {
 #endif
 }
 
-inline Lanes magnitude(Lanes x) { return x < 0.0f ? -x : x; }
+template <class T>
+inline T magnitude(T x) {
+  return x < 0.0f ? -x : x;
+}
 
 // e^x to 2e-7 relative: 2^n times a polynomial (Cephes, expf).
 inline float exponential(float x) {
